@@ -1,0 +1,70 @@
+// The published list of containers: who has a name, id or prefix, and what `docker ps` shows. container_manager writes a
+// new immutable directory and swaps it in; everybody else reads without a mailbox, so one stuck container never
+// slows a look-up or a list.
+#pragma once
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "actors/model/container_record.hpp"
+#include "actors/protocol/container.hpp"
+
+namespace arca {
+
+struct container_entry {
+  std::shared_ptr<const model::container_record> record;
+  std::shared_ptr<const std::string> summary;  ///< GET /containers/json element, ready but for "Status" (model/summary.hpp)
+  container_actor handle;
+};
+
+class directory {
+ public:
+  /// Full id, then name (with or without "/"), then unique id prefix. errc::not_found "No such container: NAME";
+  /// errc::invalid_argument for a prefix that several share.
+  result<container_entry> find(std::string_view name) const;
+  const std::map<std::string, container_entry>& by_id() const { return by_id_; }
+
+  std::shared_ptr<const directory> with(container_entry entry) const;
+  std::shared_ptr<const directory> without(const std::string& id) const;
+
+ private:
+  std::map<std::string, container_entry> by_id_;
+  std::map<std::string, std::string> id_by_name_;
+};
+
+/// The slot in which the current directory lies; lock held for a pointer copy only.
+class published_directory {
+ public:
+  std::shared_ptr<const directory> get() const {
+    const std::lock_guard guard(lock_);
+    return current_;
+  }
+  void set(std::shared_ptr<const directory> next) {
+    const std::lock_guard guard(lock_);
+    current_.swap(next);
+  }
+
+ private:
+  mutable std::mutex lock_;
+  std::shared_ptr<const directory> current_ = std::make_shared<directory>();
+};
+
+/// exec id → actor; entries go with their container.
+class exec_index {
+ public:
+  void put(const std::string& id, const std::string& container_id, exec_actor handle);
+  /// errc::not_found "No such exec instance: ID".
+  result<exec_actor> find(const std::string& id) const;
+  std::vector<std::string> of_container(const std::string& container_id) const;
+  void erase_container(const std::string& container_id);
+
+ private:
+  struct entry { std::string container_id; exec_actor handle; };
+  mutable std::mutex lock_;
+  std::map<std::string, entry> by_id_;
+};
+
+}  // namespace arca

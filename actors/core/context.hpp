@@ -1,0 +1,44 @@
+// What every actor of one engine shares: settings, the pools and registries beside the mailboxes, the managers' handles.
+// Made by the engine before the first actor and outlives the last.
+#pragma once
+#include <memory>
+
+#include "actors/core/async_port.hpp"
+#include "actors/core/introspection.hpp"
+#include "actors/protocol/container.hpp"
+#include "actors/protocol/event_bus.hpp"
+#include "actors/protocol/image.hpp"
+#include "actors/protocol/machine.hpp"
+#include "actors/protocol/network.hpp"
+#include "actors/protocol/state_store.hpp"
+#include "actors/protocol/volume.hpp"
+#include "persistence/base/config.hpp"
+
+namespace arca {
+
+class stream_registry;
+class stdio_service;
+
+struct engine_context {
+  settings config;
+  std::string boot_id;
+  std::unique_ptr<async_port> port;
+  std::unique_ptr<blocking_pool> pool;
+  std::unique_ptr<introspection> actors;
+  std::unique_ptr<stream_registry> streams;  ///< actors/streams
+  std::unique_ptr<stdio_service> stdio;      ///< actors/streams: threads that move process bytes
+
+  // Set once by the root in the order of its tree, before any request is served.
+  state_store_actor store;
+  event_bus_actor events;
+  image_manager_actor images;
+  network_manager_actor networks;
+  volume_manager_actor volumes;
+  machine_manager_actor machines;
+  container_manager_actor containers;
+
+  engine_context();
+  ~engine_context();
+};
+
+}  // namespace arca

@@ -1,0 +1,55 @@
+# House rules that the build enforces: compiler, warnings, sanitizers, and which folder may link which.
+if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang" OR CMAKE_CXX_COMPILER_VERSION VERSION_LESS 16)
+  message(FATAL_ERROR "Arca needs clang 16 or newer (g++ 12 miscompiles coroutines, docs/hacking.md); use tools/build")
+endif()
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
+set(CMAKE_CXX_FLAGS_DEBUG "-O0")
+
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+endif()
+add_link_options(-fuse-ld=lld)
+
+set(ARCA_SANITIZE "" CACHE STRING "empty, address or thread")
+if(ARCA_SANITIZE STREQUAL "address")
+  # CAF's init_fun_factory binds a null reference (caf-facts): vptr and null checks would stop in its headers.
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize=null,vptr -fno-sanitize-recover=undefined
+                      -fno-omit-frame-pointer -gline-tables-only)
+  add_link_options(-fsanitize=address,undefined)
+elseif(ARCA_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer -gline-tables-only)
+  add_link_options(-fsanitize=thread)
+endif()
+
+add_library(arca_warnings INTERFACE)
+target_compile_options(arca_warnings INTERFACE -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor)
+
+# arca_library(NAME LAYER n SOURCES ... LINK ... ): a static library of one folder. Layers: base 0, archive/store/
+# registry/images 1, guest proto 2, vm 3, actors 4, http 5. Linking a library of a higher layer is a configure error.
+function(arca_library name)
+  cmake_parse_arguments(A "" "LAYER" "SOURCES;LINK" ${ARGN})
+  add_library(${name} STATIC ${A_SOURCES})
+  target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
+  set_target_properties(${name} PROPERTIES ARCA_LAYER ${A_LAYER})
+  foreach(dep ${A_LINK})
+    if(TARGET ${dep})
+      get_target_property(dep_layer ${dep} ARCA_LAYER)
+      if(dep_layer AND dep_layer GREATER A_LAYER)
+        message(FATAL_ERROR "${name} (layer ${A_LAYER}) must not link ${dep} (layer ${dep_layer}): docs/architecture.md")
+      endif()
+    endif()
+  endforeach()
+  target_link_libraries(${name} PUBLIC ${A_LINK} PRIVATE arca_warnings)
+endfunction()
+
+# arca_unit_test(NAME SOURCES ... LINK ...): one Catch2 program whose cases ctest lists one by one, labelled unit.
+function(arca_unit_test name)
+  cmake_parse_arguments(A "" "" "SOURCES;LINK" ${ARGN})
+  add_executable(${name} ${A_SOURCES})
+  target_link_libraries(${name} PRIVATE ${A_LINK} Catch2::Catch2WithMain arca_warnings)
+  catch_discover_tests(${name} TEST_PREFIX "${name}: " PROPERTIES LABELS unit TIMEOUT 120)
+endfunction()

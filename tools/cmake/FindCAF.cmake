@@ -1,0 +1,22 @@
+# Debian's libcaf-dev ships no CMake config: CAF::core and CAF::io from the headers and libraries it installs.
+include(FindPackageHandleStandardArgs)
+find_path(CAF_INCLUDE_DIR caf/config.hpp)
+file(STRINGS "${CAF_INCLUDE_DIR}/caf/config.hpp" _v REGEX "#define CAF_VERSION ")
+string(REGEX REPLACE ".* ([0-9]+)$" "\\1" _v "${_v}")
+math(EXPR _maj "${_v} / 10000")
+math(EXPR _min "(${_v} / 100) % 100")
+math(EXPR _pat "${_v} % 100")
+set(CAF_VERSION "${_maj}.${_min}.${_pat}")
+foreach(c core io)
+  find_library(CAF_${c}_LIBRARY caf_${c})
+endforeach()
+find_package_handle_standard_args(CAF REQUIRED_VARS CAF_INCLUDE_DIR CAF_core_LIBRARY CAF_io_LIBRARY
+  VERSION_VAR CAF_VERSION)
+find_package(Threads REQUIRED)
+foreach(c core io)
+  add_library(CAF::${c} SHARED IMPORTED)
+  set_target_properties(CAF::${c} PROPERTIES IMPORTED_LOCATION "${CAF_${c}_LIBRARY}"
+    INTERFACE_INCLUDE_DIRECTORIES "${CAF_INCLUDE_DIR}" INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${CAF_INCLUDE_DIR}")
+endforeach()
+set_property(TARGET CAF::core PROPERTY INTERFACE_LINK_LIBRARIES Threads::Threads)
+set_property(TARGET CAF::io PROPERTY INTERFACE_LINK_LIBRARIES CAF::core)

@@ -1,0 +1,97 @@
+// A machine is where containers run: normally one, several in a pod. It is made for one start and never reused, so
+// that there is nothing to clean between starts. It outlives the daemon; a later daemon adopts it.
+//
+// Life:  make (or take from the pool) → boot → agent answers Hello → configure, NICs, rootfs → containers run
+//        → all exited and acknowledged → power_off (or kill) → destroyed: process reaped, cgroup and run folder gone.
+//
+// All calls here may block (milliseconds; boot of a VM: seconds) and are made from the blocking pool, never from an
+// actor's thread. A machine is used by one machine actor at a time. Nothing here names a hypervisor's concept: the
+// namespace backend, QEMU and later ones stand behind the same calls.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "persistence/base/error.hpp"
+#include "persistence/base/unique_fd.hpp"
+
+namespace arca::vm {
+
+class agent_client;
+
+/// What is written to the container's row as soon as it exists, and what a later daemon needs to adopt the machine. A pid
+/// is believed only together with its start time and the boot id of the host.
+struct machine_identity {
+  std::string kind;       ///< "namespace" or "vm"
+  std::string id;         ///< container id of its first container
+  std::string dir;        ///< run folder: sockets, bundle, journal
+  std::string cgroup;     ///< below each hierarchy, "/arca/<id>"
+  int64_t pid = 0;        ///< agent or hypervisor, in the host's pid namespace
+  uint64_t start_time = 0;  ///< field 22 of /proc/PID/stat
+  std::string boot_id;    ///< /proc/sys/kernel/random/boot_id
+};
+
+struct nic_spec {
+  std::string name;       ///< inside: "eth0"
+  std::string host_name;  ///< device on the host side: "veth1a2b3c4"
+  std::string bridge;     ///< device that it joins
+  std::string mac;        ///< "02:42:ac:11:00:02"
+  std::vector<std::string> addresses;  ///< with prefix length
+  std::string gateway4, gateway6;
+  uint32_t mtu = 1500;
+};
+
+/// A host folder as the root of a container: an overlay of read-only layers and a writable one.
+struct rootfs_spec {
+  std::vector<std::string> lower;  ///< layer folders, topmost first; empty for a container without an image
+  std::string upper, work;
+  bool read_only = false;
+};
+
+class machine {
+ public:
+  virtual ~machine() = default;
+  virtual const machine_identity& identity() const = 0;
+
+  /// Makes the process, waits until the agent has answered Hello. errc::timeout when it does not by `deadline_ms`.
+  virtual result<void> boot(int deadline_ms) = 0;
+  /// Takes over a running machine of an earlier daemon; errc::gone when it is not the one of identity() any more.
+  virtual result<void> adopt(int deadline_ms) = 0;
+
+  /// Calls to the agent; valid after boot or adopt, lives as long as the machine.
+  virtual agent_client& agent() = 0;
+  /// A new connection for the bytes of a process, hello already sent (guest/proto/stdio_frame.hpp).
+  virtual result<unique_fd> connect_stdio(const std::string& container, const std::string& process,
+                                          uint64_t first_sequence) = 0;
+
+  /// Makes the overlay (nothing appears in the host's mount table) and hands it to the agent. The returned descriptor
+  /// names the mounted root for lookups (users, working directory); the token goes into CreateContainerRequest.rootfs.
+  struct attached_rootfs {
+    unique_fd root;
+    std::string token;  ///< fd_token, or a path in the guest when `is_path`
+    bool is_path = false;
+  };
+  virtual result<attached_rootfs> attach_rootfs(const rootfs_spec& rootfs) = 0;
+  /// Makes an opened file or folder of the host (O_PATH) usable as a mount source inside. Returns the fd_token.
+  virtual result<std::string> share(unique_fd source, bool read_only, bool recursive) = 0;
+
+  virtual result<void> attach_nic(const nic_spec& nic) = 0;
+  virtual result<void> detach_nic(const std::string& name) = 0;
+
+  /// Freezes everything in the machine's containers / lets it go on. Does not need the agent.
+  virtual result<void> pause() = 0;
+  virtual result<void> resume() = 0;
+  /// Sends SIGKILL to every process of the containers without the agent's help (cgroup, pidfd).
+  virtual result<void> kill_containers() = 0;
+  /// Ends the machine itself at once, with everything in it.
+  virtual void kill() = 0;
+  /// Readable when the machine's own process (agent or hypervisor) has ended.
+  virtual int exit_fd() const = 0;
+  /// Removes what is left of an ended machine: cgroups, run folder. Safe to repeat.
+  virtual void destroy() = 0;
+  /// Tail of the boot log (VM console, agent's stderr), at most `limit` bytes.
+  virtual std::string boot_log(size_t limit) const = 0;
+};
+
+}  // namespace arca::vm
