@@ -27,6 +27,7 @@ class directory {
   result<container_entry> find(std::string_view name) const;
   const std::map<std::string, container_entry>& by_id() const { return by_id_; }
 
+  static std::shared_ptr<const directory> of(std::vector<container_entry> entries);
   std::shared_ptr<const directory> with(container_entry entry) const;
   std::shared_ptr<const directory> without(const std::string& id) const;
 

@@ -18,6 +18,7 @@ namespace arca {
 
 class stream_registry;
 class stdio_service;
+class process_io_registry;
 
 struct engine_context {
   settings config;
@@ -27,6 +28,8 @@ struct engine_context {
   std::unique_ptr<introspection> actors;
   std::unique_ptr<stream_registry> streams;  ///< actors/streams
   std::unique_ptr<stdio_service> stdio;      ///< actors/streams: threads that move process bytes
+
+  std::unique_ptr<process_io_registry> processes;  ///< actors/streams: whose bytes go where
 
   // Set once by the root in the order of its tree, before any request is served.
   state_store_actor store;

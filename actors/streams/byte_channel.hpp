@@ -51,6 +51,9 @@ class byte_channel : public std::enable_shared_from_this<byte_channel> {
   }
   /// For consumers that are threads.
   batch read_blocking();
+  /// For consumers with an event loop of their own: `callback` gets what read() would give, once, on the thread that
+  /// pushes (or at once on the caller's, when there is something): it must only hand the batch over.
+  void receive(std::function<void(batch)> callback);
   void abort();
   std::optional<error> failure() const;
   size_t queued() const;
@@ -78,8 +81,9 @@ class byte_channel : public std::enable_shared_from_this<byte_channel> {
     wait_or_fire(std::make_unique<impl>(std::forward<H>(handler)));
   }
   void wait_or_fire(std::unique_ptr<waiter> reader);
-  batch take(std::unique_lock<std::mutex>& guard, std::function<void()>& credit);
+  batch take(std::function<void()>& credit);
   void wake(std::unique_lock<std::mutex>& guard);
+  void close_with(std::optional<error> why);
 
   mutable std::mutex lock_;
   std::condition_variable changed_;

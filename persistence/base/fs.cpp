@@ -84,6 +84,15 @@ result<void> make_dirs(const std::string& path, int mode) {
   return {};
 }
 
+result<std::vector<std::string>> list(const std::string& path) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(path.c_str()), ::closedir);
+  if (!dir) return fail_errno("list " + path);
+  std::vector<std::string> names;
+  while (const dirent* entry = ::readdir(dir.get()))
+    if (std::strcmp(entry->d_name, ".") != 0 && std::strcmp(entry->d_name, "..") != 0) names.emplace_back(entry->d_name);
+  return names;
+}
+
 namespace {
 // Depth is bounded by descriptors, not by recursion on paths: each level holds one open folder.
 result<void> remove_at(int parent, const char* name, dev_t device, int depth) {

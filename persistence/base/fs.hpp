@@ -2,6 +2,7 @@
 #pragma once
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "persistence/base/error.hpp"
 #include "persistence/base/unique_fd.hpp"
@@ -16,6 +17,8 @@ result<void> write_file_atomic(const std::string& path, std::string_view data, i
 result<void> write_all(int fd, std::string_view data);
 /// mkdir -p; an existing folder is fine and keeps its mode.
 result<void> make_dirs(const std::string& path, int mode = 0700);
+/// Names in a folder, without "." and "..", in no order.
+result<std::vector<std::string>> list(const std::string& path);
 /// rm -rf that never follows a symbolic link and never crosses into a mount; a missing path is success.
 result<void> remove_tree(const std::string& path);
 /// open(2) with O_CLOEXEC.

@@ -1,0 +1,133 @@
+// The actor of one container. Its parts, one file each: create, start and exit (lifecycle), stop/kill/pause (control),
+// removal, streams and execs (streams), recovery (resume). state.hpp decides what is legal; record_ is the truth that is
+// persisted before it is answered.
+#pragma once
+#include <caf/typed_event_based_actor.hpp>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "actors/container/internal.hpp"
+#include "actors/container/state.hpp"
+#include "actors/core/errors.hpp"
+#include "actors/core/promise.hpp"
+#include "actors/model/mounts.hpp"
+#include "actors/streams/process_io.hpp"
+
+namespace arca {
+
+class container : public tracked<container_internal::base> {
+ public:
+  container(caf::actor_config& config, container_services services, container_manager_internal manager,
+            std::shared_ptr<const model::container_record> record);
+  behavior_type make_behavior() override;
+  void on_exit() override;
+
+ private:
+  using done = std::function<void(caf::error)>;  ///< called once; an empty error is success
+  using unit_promise = caf::typed_response_promise<void>;
+
+  // ---- create (container_create.cpp)
+  caf::result<created_container> create(const create_container& request);
+  void create_with_image(const resolved_image& image);
+  void create_named(const std::string& name);
+  void acquire_volumes(size_t next);
+  void make_files();
+  void create_done(const result<void>& files);
+  void create_failed(const error& why);
+
+  // ---- start and exit (container_lifecycle.cpp)
+  caf::result<void> start();
+  void begin_start(done finished);
+  void allocate_networks(done finished);
+  void launch_in_machine(std::vector<endpoint> endpoints, done finished);
+  void launched(const machine_started& started, done finished);
+  void launch_failed(const error& why, done finished);
+  void on_machine_exited(const machine_exited& report);
+  void init_exited(const machine_exited& report);
+  void after_exit(bool was_stopping);
+  void schedule_restart();
+
+  // ---- stop, kill, pause … (container_control.cpp)
+  caf::result<void> stop(const stop_container& request);
+  void begin_stop(int signal, int timeout, done finished);
+  void kill_now();
+  caf::result<void> restart(const restart_container& request);
+  caf::result<void> kill(const kill_container& request);
+  caf::result<void> pause(bool freeze);
+  caf::result<void> resize(const resize_container& request);
+  caf::result<void> rename(const rename_container& request);
+  caf::result<updated_container> update(const update_container& request);
+  caf::result<json_document> inspect(const inspect_container& request);
+  caf::result<json_document> top(const top_container& request);
+  caf::result<json_document> stats();
+  void on_timer(const timer_due& timer);
+
+  // ---- removal (container_remove.cpp)
+  caf::result<void> remove(const remove_container& request);
+  void begin_remove(bool volumes, done finished);
+
+  // ---- wait, attach, logs, exec (container_streams.cpp)
+  caf::result<wait_result> wait(const wait_container& request);
+  void answer_waiters(std::initializer_list<std::string_view> conditions);
+  caf::result<attached_stream> attach_client(const attach_container& request);
+  caf::result<attached_stream> logs(const read_logs& request);
+  caf::result<created_exec> create_exec_session(const create_exec& request);
+
+  // ---- recovery (container_resume.cpp)
+  caf::result<bool> take_up(const resume_container& request);
+  void adopt(caf::typed_response_promise<bool> promise);
+  void adopted(const adopted_machine& found);
+
+  // ---- what all use (container.cpp)
+  const transition& check(stimulus s) const { return lookup(record_.state.status, s); }
+  /// Commits the row, then shows it in the directory, then calls `then`.
+  void save(done then);
+  /// Commits the row without waiting for it (the store keeps the order).
+  void save_behind();
+  void show(done then);
+  container_entry entry() const;
+  void event(std::string action, std::map<std::string, std::string> more = {});
+  void network_event(const std::string& action);
+  void run_later();
+  std::string container_dir() const;
+  result<log_options> log_settings() const;
+  void make_io();
+  bool auto_remove() const { return record_.host_config.value("AutoRemove", false); }
+  template <class Promise>
+  done deliver(Promise promise) {
+    return [promise](caf::error e) mutable {
+      if (e) promise.deliver(std::move(e));
+      else deliver_ok(promise);
+    };
+  }
+
+  struct waiter {
+    std::string condition;
+    uint64_t ticket = 0;
+    caf::typed_response_promise<wait_result> promise;
+  };
+
+  container_services s_;
+  container_manager_internal manager_;
+  model::container_record record_;
+  std::shared_ptr<process_io> io_;
+  machine_actor machine_;
+  std::vector<waiter> waiters_;
+  std::deque<std::function<void()>> later_;  ///< requests that wait for the end of a start or stop
+  std::vector<done> on_stopped_;             ///< called after the next exit has been committed
+  std::map<std::string, exec_actor> execs_;
+  uint64_t timer_ticket_ = 0;                ///< a timer with another ticket is stale
+  bool restart_after_exit_ = false;          ///< docker restart: the exit is followed by a start, whatever the policy
+  bool remove_after_exit_ = false;           ///< docker rm -f
+  bool unresponsive_ = false;
+  std::function<void(const result<created_container>&)> create_finished_;
+  std::vector<std::string> create_warnings_;
+  std::string wanted_name_;
+  nlohmann::json create_body_;               ///< until the row is made
+  std::vector<model::mount_plan> plan_;      ///< the same
+};
+
+}  // namespace arca

@@ -1,0 +1,387 @@
+// Requests that change a running container: stop, kill, restart, pause, resize, rename, update; and the views of it.
+#include <csignal>
+
+#include "actors/container/container.hpp"
+#include "actors/container/top.hpp"
+#include "actors/model/create.hpp"
+#include "actors/model/inspect.hpp"
+#include "actors/model/signals.hpp"
+#include "actors/model/update.hpp"
+#include "persistence/base/log.hpp"
+
+namespace arca {
+namespace {
+constexpr int default_stop_timeout = 10;  // seconds (API: ContainerStop)
+
+int stop_signal_of(const model::container_record& r) {
+  const auto name = r.config.value("StopSignal", nlohmann::json());
+  if (name.is_string() && !name.get<std::string>().empty())
+    if (auto parsed = model::parse_signal(name.get<std::string>())) return *parsed;
+  return SIGTERM;
+}
+
+int stop_timeout_of(const model::container_record& r) {
+  const auto seconds = r.config.value("StopTimeout", nlohmann::json());
+  return seconds.is_number_integer() ? seconds.get<int>() : default_stop_timeout;
+}
+}  // namespace
+
+caf::result<void> container::stop(const stop_container& request) {
+  const auto& cell = check(stimulus::stop);
+  auto promise = make_response_promise<void>();
+  int signal = stop_signal_of(record_);
+  if (!request.signal.empty()) {
+    auto parsed = model::parse_signal(request.signal);
+    if (!parsed) {
+      promise.deliver(to_caf(parsed.error()));
+      return promise;
+    }
+    signal = *parsed;
+  }
+  const int timeout = request.timeout == -2 ? stop_timeout_of(record_) : request.timeout;
+  switch (cell.decision) {
+    case verdict::already:
+      promise.deliver(to_caf(refusal(cell, record_)));
+      break;
+    case verdict::later:
+      later_.push_back([this, request, promise]() mutable {
+        if (check(stimulus::stop).decision != verdict::go) deliver_ok(promise);
+        else begin_stop(stop_signal_of(record_), request.timeout == -2 ? stop_timeout_of(record_) : request.timeout,
+                        deliver(promise));
+      });
+      break;
+    default:
+      begin_stop(signal, timeout, deliver(promise));
+  }
+  return promise;
+}
+
+void container::begin_stop(int signal, int timeout, done finished) {
+  record_.stopped_by_user = true;
+  if (record_.state.status == container_status::restarting) {  // nothing runs: cancel the pending restart
+    ++timer_ticket_;
+    record_.state.status = container_status::exited;
+    save([this, finished](caf::error e) {
+      event("stop");
+      finished(std::move(e));
+      answer_waiters({"not-running", "next-exit"});
+      if (auto_remove()) begin_remove(true, [](const caf::error&) {});
+    });
+    return;
+  }
+  const bool was_paused = record_.state.status == container_status::paused;
+  record_.state.status = container_status::stopping;
+  on_stopped_.push_back(std::move(finished));
+  save_behind();
+  if (timeout == 0 || signal == SIGKILL) {
+    kill_now();
+    return;
+  }
+  if (was_paused) {
+    pause_machine thaw;
+    thaw.container_id = record_.id;
+    thaw.pause = false;
+    request(machine_, caf::infinite, std::move(thaw)).then([] {}, [](caf::error&) { /* the timeout kills it */ });
+  }
+  signal_process s;
+  s.container_id = record_.id;
+  s.process_id = "init";
+  s.signal = signal;
+  event("kill", {{"signal", std::to_string(signal)}});
+  request(machine_, caf::infinite, std::move(s)).then([] {}, [](caf::error&) { /* the timeout kills it */ });
+  timer_due timer;
+  timer.kind = timer_kind::stop_timeout;
+  timer.ticket = ++timer_ticket_;
+  if (timeout > 0) delayed_send(this, std::chrono::seconds(timeout), std::move(timer));
+}
+
+void container::kill_now() {
+  event("kill", {{"signal", std::to_string(SIGKILL)}});
+  kill_machine k;
+  k.container_id = record_.id;
+  request(machine_, caf::infinite, std::move(k)).then([] {}, [this](caf::error& e) {
+    log::warn("kill failed", log::kv("container", record_.id), log::kv("reason", from_caf(e).message()));
+  });
+}
+
+void container::on_timer(const timer_due& timer) {
+  if (timer.ticket != timer_ticket_) return;
+  switch (timer.kind) {
+    case timer_kind::stop_timeout:
+    case timer_kind::kill_timeout:
+      if (record_.state.status == container_status::stopping) kill_now();
+      break;
+    case timer_kind::restart:
+      if (check(stimulus::restart_due).decision != verdict::go) break;
+      record_.restart_count += 1;
+      begin_start([this](const caf::error& e) {
+        if (e) log::warn("restart failed", log::kv("container", record_.id), log::kv("reason", from_caf(e).message()));
+      });
+      break;
+  }
+}
+
+caf::result<void> container::restart(const restart_container& request) {
+  auto promise = make_response_promise<void>();
+  auto start_again = [this, promise]() mutable {
+    restart_after_exit_ = false;
+    if (check(stimulus::start).decision != verdict::go) {
+      promise.deliver(to_caf(refusal(check(stimulus::start), record_)));
+      return;
+    }
+    begin_start([this, promise](caf::error e) mutable {
+      if (e) {
+        promise.deliver(std::move(e));
+      } else {
+        event("restart");
+        deliver_ok(promise);
+      }
+    });
+  };
+  int signal = stop_signal_of(record_);
+  if (!request.signal.empty()) {
+    auto parsed = model::parse_signal(request.signal);
+    if (!parsed) {
+      promise.deliver(to_caf(parsed.error()));
+      return promise;
+    }
+    signal = *parsed;
+  }
+  const int timeout = request.timeout == -2 ? stop_timeout_of(record_) : request.timeout;
+  switch (record_.state.status) {
+    case container_status::running:
+    case container_status::paused:
+    case container_status::stopping:
+      restart_after_exit_ = true;
+      begin_stop(signal, timeout, [start_again](const caf::error&) mutable { start_again(); });
+      break;
+    case container_status::starting:
+      later_.push_back([this, request, promise]() mutable {
+        auto again = restart(request);
+        if (again.flag == caf::rt_error) promise.deliver(again.err);
+      });
+      break;
+    case container_status::restarting:
+      ++timer_ticket_;
+      start_again();
+      break;
+    default:
+      start_again();
+  }
+  return promise;
+}
+
+caf::result<void> container::kill(const kill_container& request) {
+  auto promise = make_response_promise<void>();
+  int signal = SIGKILL;
+  if (!request.signal.empty()) {
+    auto parsed = model::parse_signal(request.signal);
+    if (!parsed) {
+      promise.deliver(to_caf(parsed.error()));
+      return promise;
+    }
+    signal = *parsed;
+  }
+  const auto& cell = check(stimulus::kill);
+  if (cell.decision != verdict::go || !machine_) {
+    promise.deliver(to_caf(cell.decision == verdict::refuse
+                               ? refusal(cell, record_)
+                               : error(errc::conflict, "container " + record_.id + " is not running")));
+    return promise;
+  }
+  record_.stopped_by_user = true;
+  save_behind();
+  if (signal == SIGKILL) {
+    on_stopped_.push_back(deliver(promise));
+    kill_now();
+    return promise;
+  }
+  signal_process s;
+  s.container_id = record_.id;
+  s.process_id = "init";
+  s.signal = signal;
+  this->request(machine_, caf::infinite, std::move(s))
+      .then(
+          [this, promise, signal]() mutable {
+            event("kill", {{"signal", std::to_string(signal)}});
+            deliver_ok(promise);
+          },
+          [promise](caf::error& e) mutable { promise.deliver(std::move(e)); });
+  return promise;
+}
+
+caf::result<void> container::pause(bool freeze) {
+  auto promise = make_response_promise<void>();
+  const auto& cell = check(freeze ? stimulus::pause : stimulus::unpause);
+  if (cell.decision == verdict::later) {
+    later_.push_back([this, freeze, promise]() mutable {
+      auto again = pause(freeze);
+      if (again.flag == caf::rt_error) promise.deliver(again.err);
+    });
+    return promise;
+  }
+  if (cell.decision != verdict::go) {
+    promise.deliver(to_caf(refusal(cell, record_)));
+    return promise;
+  }
+  pause_machine p;
+  p.container_id = record_.id;
+  p.pause = freeze;
+  const auto generation = record_.generation;
+  request(machine_, caf::infinite, std::move(p))
+      .then(
+          [this, promise, freeze, generation]() mutable {
+            const auto& now = check(freeze ? stimulus::pause : stimulus::unpause);
+            if (generation != record_.generation || now.decision != verdict::go) {
+              promise.deliver(caf_error(errc::conflict, "container " + record_.id + " is not running"));
+              return;
+            }
+            record_.state.status = now.next;
+            save([this, promise, freeze](caf::error e) mutable {
+              event(freeze ? "pause" : "unpause");
+              deliver(promise)(std::move(e));
+            });
+          },
+          [promise](caf::error& e) mutable { promise.deliver(std::move(e)); });
+  return promise;
+}
+
+caf::result<void> container::resize(const resize_container& request) {
+  const auto& cell = check(stimulus::resize);
+  if (cell.decision != verdict::go) return to_caf(refusal(cell, record_));
+  io_->resize(request.rows, request.columns);
+  event("resize", {{"height", std::to_string(request.rows)}, {"width", std::to_string(request.columns)}});
+  return caf::unit;
+}
+
+caf::result<void> container::rename(const rename_container& request) {
+  auto promise = make_response_promise<void>();
+  std::string name = request.name;
+  if (!name.empty() && name[0] == '/') name.erase(0, 1);
+  if (name.empty()) {
+    promise.deliver(caf_error(errc::invalid_argument, "Neither old nor new names may be empty"));
+    return promise;
+  }
+  if (name == record_.name) {
+    promise.deliver(
+        caf_error(errc::invalid_argument, "Renaming a container with the same name as its current name"));
+    return promise;
+  }
+  if (auto valid = model::check_container_name(request.name); !valid) {
+    promise.deliver(to_caf(valid.error().wrap("Error when allocating new name")));
+    return promise;
+  }
+  reserve_name r;
+  r.id = record_.id;
+  r.name = name;
+  this->request(manager_, caf::infinite, std::move(r))
+      .then(
+          [this, promise](const std::string& taken) mutable {
+            const auto old = std::exchange(record_.name, taken);
+            save([this, promise, old](caf::error e) mutable {
+              event("rename", {{"oldName", "/" + old}});
+              deliver(promise)(std::move(e));
+            });
+          },
+          [promise](caf::error& e) mutable {
+            promise.deliver(to_caf(from_caf(e).wrap("Error when allocating new name")));
+          });
+  return promise;
+}
+
+caf::result<updated_container> container::update(const update_container& request) {
+  auto promise = make_response_promise<updated_container>();
+  auto asked = model::decode_update(request.body, {});
+  if (!asked) {
+    promise.deliver(to_caf(asked.error()));
+    return promise;
+  }
+  const bool lives = machine_ && record_.state.status != container_status::starting;
+  auto changed = model::apply_update(record_.host_config, *asked, lives, record_.state.status == container_status::removing);
+  if (!changed) {
+    promise.deliver(to_caf(changed.error().wrap("Cannot update container " + record_.id)));
+    return promise;
+  }
+  auto finish = [this, promise, host_config = *changed]() mutable {
+    record_.host_config = std::move(host_config);
+    save([this, promise](caf::error e) mutable {
+      if (e) {
+        promise.deliver(std::move(e));
+        return;
+      }
+      event("update");
+      promise.deliver(updated_container());
+    });
+  };
+  if (!lives) {
+    finish();
+    return promise;
+  }
+  update_resources u;
+  u.container_id = record_.id;
+  u.host_config = changed->dump();
+  this->request(machine_, caf::infinite, std::move(u))
+      .then([finish]() mutable { finish(); }, [promise](caf::error& e) mutable { promise.deliver(std::move(e)); });
+  return promise;
+}
+
+caf::result<json_document> container::inspect(const inspect_container& request) {
+  auto promise = make_response_promise<json_document>();
+  model::inspect_extras extras;
+  extras.exec_ids = s_.execs.of_container(record_.id);
+  extras.data_root = s_.ctx.config.data_root;
+  if (!request.size) {
+    json_document d;
+    d.text = model::inspect_json(record_, extras);
+    promise.deliver(std::move(d));
+    return promise;
+  }
+  offload(
+      this, *s_.ctx.port, *s_.ctx.pool, [dir = container_dir(), layers = record_.layers] { return measure(dir, layers); },
+      [this, promise, extras](const container_sizes& sizes) mutable {
+        extras.with_size = true;
+        extras.size_rw = sizes.writable;
+        extras.size_root_fs = sizes.root_fs;
+        json_document d;
+        d.text = model::inspect_json(record_, extras);
+        promise.deliver(std::move(d));
+      });
+  return promise;
+}
+
+caf::result<json_document> container::top(const top_container& request) {
+  auto promise = make_response_promise<json_document>();
+  if (!machine_ || record_.state.status == container_status::starting) {
+    promise.deliver(caf_error(errc::conflict, "container " + record_.id + " is not running"));
+    return promise;
+  }
+  list_processes l;
+  l.container_id = record_.id;
+  this->request(machine_, caf::infinite, std::move(l))
+      .then(
+          [this, promise, args = request.ps_args](const process_list& list) mutable {
+            offload(
+                this, *s_.ctx.port, *s_.ctx.pool, [pids = list.pids, args] { return process_table(pids, args); },
+                [this, promise](const result<std::string>& table) mutable {
+                  if (!table) {
+                    promise.deliver(to_caf(table.error()));
+                    return;
+                  }
+                  event("top");
+                  json_document d;
+                  d.text = *table;
+                  promise.deliver(std::move(d));
+                });
+          },
+          [promise](caf::error& e) mutable { promise.deliver(std::move(e)); });
+  return promise;
+}
+
+caf::result<json_document> container::stats() {
+  if (!machine_) return caf_error(errc::conflict, "container " + record_.id + " is not running");
+  machine_stats m;
+  m.container_id = record_.id;
+  return delegate(machine_, std::move(m));
+}
+
+}  // namespace arca

@@ -1,0 +1,244 @@
+// Start, exit, restart policy (flows.md "One start, step by step" and "Order of truth").
+#include <algorithm>
+
+#include "actors/container/container.hpp"
+#include "actors/container/restart_policy.hpp"
+#include "persistence/base/log.hpp"
+#include "persistence/base/text.hpp"
+
+namespace arca {
+namespace {
+
+/// Docker's exit codes of a start that failed: 127 not found, 126 not executable, 128 anything else.
+int start_failure_code(const error& why) {
+  const auto text = lower(why.message());
+  const auto has = [&](std::string_view part) { return text.find(part) != std::string::npos; };
+  if (why.code() != errc::invalid_argument) return 128;
+  if (has("permission denied")) return 126;
+  if (has("executable file not found") || has("no such file or directory")) return 127;
+  return 128;
+}
+
+std::string network_of(const model::container_record& r) {
+  const auto mode = r.host_config.value("NetworkMode", std::string());
+  return mode.empty() || mode == "default" ? "bridge" : mode;
+}
+
+}  // namespace
+
+caf::result<void> container::start() {
+  const auto& cell = check(stimulus::start);
+  auto promise = make_response_promise<void>();
+  switch (cell.decision) {
+    case verdict::go:
+      begin_start(deliver(promise));
+      break;
+    case verdict::later:
+      later_.push_back([this, promise]() mutable {
+        auto again = start();
+        if (again.flag == caf::rt_error) promise.deliver(again.err);
+        else if (again.flag == caf::rt_value) deliver_ok(promise);
+      });
+      break;
+    default:
+      promise.deliver(to_caf(refusal(cell, record_)));
+  }
+  return promise;
+}
+
+void container::begin_start(done finished) {
+  auto log = log_settings();
+  record_.state.status = container_status::starting;
+  record_.state.error.clear();
+  record_.state.oom_killed = false;
+  record_.generation += 1;
+  record_.stopped_by_user = false;
+  ++timer_ticket_;
+  if (!log) {
+    launch_failed(log.error().wrap("failed to create task for container: failed to initialize logging driver"),
+                  std::move(finished));
+    return;
+  }
+  save_behind();
+  if (record_.state.started_at != 0) io_->restart();
+  allocate_networks(std::move(finished));
+}
+
+void container::allocate_networks(done finished) {
+  allocate_endpoint wanted;
+  wanted.network = network_of(record_);
+  wanted.container_id = record_.id;
+  wanted.container_name = record_.name;
+  if (const auto given = record_.networking.find(wanted.network);
+      given != record_.networking.end() && given->is_object()) {
+    if (const auto ipam = given->find("IPAMConfig"); ipam != given->end() && ipam->is_object())
+      wanted.wanted_ip4 = ipam->value("IPv4Address", "");
+    if (const auto mac = given->find("MacAddress"); mac != given->end() && mac->is_string())
+      wanted.wanted_mac = mac->get<std::string>();
+  }
+  if (wanted.wanted_mac.empty()) wanted.wanted_mac = record_.config.value("MacAddress", std::string());
+  request(s_.ctx.networks, caf::infinite, std::move(wanted))
+      .then(
+          [this, finished](const endpoint& e) {
+            model::endpoint_settings shown;
+            shown.network_name = e.network_name;
+            shown.network_id = e.network_id;
+            shown.endpoint_id = e.endpoint_id;
+            shown.driver = e.driver;
+            shown.mac = e.mac;
+            shown.ip4 = e.ip4;
+            shown.gateway4 = e.gateway4;
+            shown.prefix4 = e.prefix4;
+            if (const auto given = record_.networking.find(e.network_name); given != record_.networking.end())
+              shown.config = *given;
+            record_.endpoints = {std::move(shown)};
+            launch_in_machine({e}, finished);
+          },
+          [this, finished](caf::error& e) { launch_failed(from_caf(e), finished); });
+}
+
+void container::launch_in_machine(std::vector<endpoint> endpoints, done finished) {
+  make_machine make;
+  make.container_id = record_.id;
+  make.observer = caf::actor_cast<machine_observer_actor>(ctrl());
+  request(s_.ctx.machines, caf::infinite, std::move(make))
+      .then(
+          [this, finished, endpoints = std::move(endpoints)](const machine_actor& machine) {
+            machine_ = machine;
+            launch_machine l;
+            l.container_id = record_.id;
+            l.generation = record_.generation;
+            l.runtime = record_.runtime;
+            l.record = model::to_document(record_);
+            l.layers = record_.layers;
+            l.container_dir = container_dir();
+            l.endpoints = endpoints;
+            request(machine_, caf::infinite, std::move(l))
+                .then([this, finished](const machine_started& started) { launched(started, finished); },
+                      [this, finished](caf::error& e) { launch_failed(from_caf(e), finished); });
+          },
+          [this, finished](caf::error& e) { launch_failed(from_caf(e), finished); });
+}
+
+void container::launched(const machine_started& started, done finished) {
+  if (check(stimulus::launched).decision != verdict::go) return;
+  record_.state.status = container_status::running;
+  record_.state.pid = started.pid;
+  record_.state.started_at = started.started_at;
+  record_.state.finished_at = record_.state.finished_at;
+  record_.state.exit_code = 0;
+  record_.machine = started.machine;
+  save([this, finished](caf::error e) {
+    if (!e) {
+      network_event("connect");
+      event("start");
+    }
+    finished(std::move(e));
+    run_later();
+  });
+}
+
+void container::launch_failed(const error& why, done finished) {
+  record_.state.status =
+      record_.state.started_at == 0 ? container_status::created : container_status::exited;
+  record_.state.exit_code = start_failure_code(why);
+  record_.state.error = why.message();
+  record_.state.pid = 0;
+  record_.machine.clear();
+  record_.endpoints.clear();
+  machine_ = nullptr;
+  release_endpoints release;
+  release.container_id = record_.id;
+  request(s_.ctx.networks, caf::infinite, std::move(release)).then([] {}, [](caf::error&) { /* swept at the next start */ });
+  save([this, why, finished](caf::error) {
+    finished(to_caf(why));
+    answer_waiters({"not-running", "next-exit"});
+    auto stopped = std::move(on_stopped_);
+    on_stopped_.clear();
+    for (auto& f : stopped) f({});
+    if (remove_after_exit_ || auto_remove()) begin_remove(true, [](const caf::error&) {});
+    else run_later();
+  });
+}
+
+void container::on_machine_exited(const machine_exited& report) {
+  if (report.process_id == "init") {
+    init_exited(report);
+    return;
+  }
+  if (const auto exec = execs_.find(report.process_id); exec != execs_.end()) {
+    send(exec->second, report);
+    execs_.erase(exec);
+  }
+}
+
+void container::init_exited(const machine_exited& report) {
+  if (report.generation != record_.generation || check(stimulus::init_exited).decision != verdict::go) return;
+  const bool was_stopping = record_.state.status == container_status::stopping;
+  ++timer_ticket_;
+  auto& state = record_.state;
+  state.pid = 0;
+  state.exit_code = report.exit_code;
+  state.finished_at = report.at != 0 ? report.at : now_nanos();
+  state.oom_killed = report.oom_killed;
+  state.error = report.error;
+  state.status = container_status::exited;
+  unresponsive_ = false;
+  if (!restart_after_exit_ && !remove_after_exit_) {
+    if (const auto decision = next_restart(record_)) {
+      state.status = container_status::restarting;
+      record_.restart_delay_ms = decision->delay_ms;
+    } else {
+      record_.restart_delay_ms = 0;
+    }
+  }
+  save([this, was_stopping](const caf::error& e) {
+    if (e) log::error("exit not saved", log::kv("container", record_.id), log::kv("reason", from_caf(e).message()));
+    after_exit(was_stopping);
+  });
+}
+
+void container::after_exit(bool was_stopping) {
+  const auto& state = record_.state;
+  network_event("disconnect");
+  if (was_stopping && !restart_after_exit_ && !remove_after_exit_) event("stop");
+  event("die", {{"exitCode", std::to_string(state.exit_code)},
+                {"execDuration", std::to_string(std::max<int64_t>(0, state.finished_at - state.started_at) / 1'000'000'000)}});
+  io_->finish();
+  answer_waiters(state.status == container_status::restarting
+                     ? std::initializer_list<std::string_view>{"next-exit"}
+                     : std::initializer_list<std::string_view>{"not-running", "next-exit"});
+  if (machine_) {
+    acknowledge_exit ack;
+    ack.container_id = record_.id;
+    ack.process_id = "init";
+    request(machine_, caf::infinite, std::move(ack)).then([] {}, [](caf::error&) { /* the machine is gone already */ });
+    machine_ = nullptr;
+  }
+  execs_.clear();
+  release_endpoints release;
+  release.container_id = record_.id;
+  request(s_.ctx.networks, caf::infinite, std::move(release)).then([] {}, [](caf::error&) { /* swept at the next start */ });
+  record_.endpoints.clear();
+  record_.machine.clear();
+  auto stopped = std::move(on_stopped_);
+  on_stopped_.clear();
+  for (auto& f : stopped) f({});
+  if (state.status == container_status::restarting) {
+    schedule_restart();
+  } else if (remove_after_exit_) {
+    // rm -f goes on in its own continuation (container_remove.cpp)
+  } else if (!restart_after_exit_ && auto_remove()) {
+    begin_remove(true, [](const caf::error&) {});
+  }
+  run_later();
+}
+
+void container::schedule_restart() {
+  timer_due timer;
+  timer.kind = timer_kind::restart;
+  timer.ticket = ++timer_ticket_;
+  delayed_send(this, std::chrono::milliseconds(record_.restart_delay_ms), std::move(timer));
+}
+
+}  // namespace arca

@@ -1,0 +1,113 @@
+// Taking a row up again, after a daemon start or after this actor was restarted: known and alive → adopt; known and gone →
+// finish the interrupted transition (flows.md "Order of truth", recovery). Adoption uses `await`: requests that arrive
+// meanwhile wait in the mailbox and then see the true state.
+#include "actors/container/container.hpp"
+#include "actors/container/restart_policy.hpp"
+#include "persistence/base/log.hpp"
+#include "persistence/base/text.hpp"
+
+namespace arca {
+
+caf::result<bool> container::take_up(const resume_container& request) {
+  auto promise = make_response_promise<bool>();
+  make_io();
+  switch (record_.state.status) {
+    case container_status::created:
+    case container_status::dead:
+      promise.deliver(false);
+      break;
+    case container_status::exited:
+      promise.deliver(false);
+      if (!request.daemon_start) break;
+      if (auto_remove() && record_.state.started_at != 0) begin_remove(true, [](const caf::error&) {});
+      else if (starts_with_daemon(record_)) begin_start([](const caf::error&) { /* shown as State.Error */ });
+      break;
+    case container_status::restarting:
+      promise.deliver(false);
+      schedule_restart();
+      break;
+    case container_status::removing:
+      promise.deliver(false);
+      record_.state.status = container_status::exited;
+      begin_remove(true, [](const caf::error&) {});
+      break;
+    default:
+      adopt(promise);
+  }
+  return promise;
+}
+
+void container::adopt(caf::typed_response_promise<bool> promise) {
+  make_machine make;
+  make.container_id = record_.id;
+  make.observer = caf::actor_cast<machine_observer_actor>(ctrl());
+  auto lost = [this, promise](const error& why) mutable {
+    if (record_.state.status == container_status::starting) {
+      // The start was never answered: back to where it began.
+      record_.state.status =
+          record_.state.started_at == 0 ? container_status::created : container_status::exited;
+      record_.machine.clear();
+      record_.endpoints.clear();
+      promise.deliver(false);
+      save([this](const caf::error&) { run_later(); });
+      return;
+    }
+    machine_exited gone;
+    gone.container_id = record_.id;
+    gone.process_id = "init";
+    gone.generation = record_.generation;
+    gone.exit_code = 137;
+    gone.at = now_nanos();
+    gone.error = why.message();
+    promise.deliver(false);
+    init_exited(gone);
+  };
+  request(s_.ctx.machines, caf::infinite, std::move(make))
+      .await(
+          [this, promise, lost](const machine_actor& machine) mutable {
+            machine_ = machine;
+            adopt_machine a;
+            a.container_id = record_.id;
+            a.generation = record_.generation;
+            a.machine = record_.machine;
+            a.record = model::to_document(record_);
+            request(machine_, caf::infinite, std::move(a))
+                .await(
+                    [this, promise](const adopted_machine& found) mutable {
+                      promise.deliver(true);
+                      adopted(found);
+                    },
+                    [this, lost](caf::error& e) mutable {
+                      machine_ = nullptr;
+                      lost(from_caf(e));
+                    });
+          },
+          [lost](caf::error& e) mutable { lost(from_caf(e)); });
+}
+
+void container::adopted(const adopted_machine& found) {
+  const auto before = record_.state.status;
+  if (found.started_at != 0) record_.state.started_at = found.started_at;
+  if (found.pid != 0) record_.state.pid = found.pid;
+  if (found.exited) {
+    if (record_.state.status == container_status::starting) record_.state.status = container_status::running;
+    machine_exited report;
+    report.container_id = record_.id;
+    report.process_id = "init";
+    report.generation = record_.generation;
+    report.exit_code = found.exit_code;
+    report.at = found.exited_at;
+    report.oom_killed = found.oom_killed;
+    init_exited(report);
+    return;
+  }
+  record_.state.status = found.paused ? container_status::paused : container_status::running;
+  log::info("container adopted", log::kv("container", record_.id), log::kv("pid", record_.state.pid));
+  const bool stop_was_asked = before == container_status::stopping;
+  save([this, stop_was_asked](const caf::error&) {
+    if (stop_was_asked && check(stimulus::stop).decision == verdict::go) begin_stop(9, 0, [](const caf::error&) {});
+    run_later();
+  });
+}
+
+}  // namespace arca

@@ -1,0 +1,81 @@
+#include "actors/container/directory.hpp"
+
+namespace arca {
+
+result<container_entry> directory::find(std::string_view name) const {
+  const std::string key(name);
+  if (const auto found = by_id_.find(key); found != by_id_.end()) return found->second;
+  const std::string bare = !key.empty() && key[0] == '/' ? key.substr(1) : key;
+  if (const auto found = id_by_name_.find(bare); found != id_by_name_.end()) return by_id_.at(found->second);
+  if (!key.empty()) {
+    const auto first = by_id_.lower_bound(key);
+    if (first != by_id_.end() && first->first.compare(0, key.size(), key) == 0) {
+      const auto second = std::next(first);
+      if (second != by_id_.end() && second->first.compare(0, key.size(), key) == 0)
+        return fail(errc::invalid_argument, "multiple IDs found with provided prefix: " + key);
+      return first->second;
+    }
+  }
+  return fail(errc::not_found, "No such container: " + key);
+}
+
+std::shared_ptr<const directory> directory::of(std::vector<container_entry> entries) {
+  auto d = std::make_shared<directory>();
+  for (auto& e : entries) {
+    d->id_by_name_[e.record->name] = e.record->id;
+    auto id = e.record->id;
+    d->by_id_[std::move(id)] = std::move(e);
+  }
+  return d;
+}
+
+std::shared_ptr<const directory> directory::with(container_entry entry) const {
+  auto next = std::make_shared<directory>(*this);
+  const auto& id = entry.record->id;
+  if (const auto old = next->by_id_.find(id); old != next->by_id_.end())
+    next->id_by_name_.erase(old->second.record->name);
+  next->id_by_name_[entry.record->name] = id;
+  next->by_id_[id] = std::move(entry);
+  return next;
+}
+
+std::shared_ptr<const directory> directory::without(const std::string& id) const {
+  auto next = std::make_shared<directory>(*this);
+  if (const auto old = next->by_id_.find(id); old != next->by_id_.end()) {
+    next->id_by_name_.erase(old->second.record->name);
+    next->by_id_.erase(old);
+  }
+  return next;
+}
+
+void exec_index::put(const std::string& id, const std::string& container_id, exec_actor handle) {
+  const std::lock_guard guard(lock_);
+  by_id_[id] = {container_id, std::move(handle)};
+}
+
+result<exec_actor> exec_index::find(const std::string& id) const {
+  const std::lock_guard guard(lock_);
+  const auto found = by_id_.find(id);
+  if (found == by_id_.end()) return fail(errc::not_found, "No such exec instance: " + id);
+  return found->second.handle;
+}
+
+std::vector<std::string> exec_index::of_container(const std::string& container_id) const {
+  const std::lock_guard guard(lock_);
+  std::vector<std::string> ids;
+  for (const auto& [id, e] : by_id_)
+    if (e.container_id == container_id) ids.push_back(id);
+  return ids;
+}
+
+void exec_index::erase_container(const std::string& container_id) {
+  std::vector<exec_actor> ended;  // handles are released outside the lock
+  const std::lock_guard guard(lock_);
+  std::erase_if(by_id_, [&](auto& item) {
+    if (item.second.container_id != container_id) return false;
+    ended.push_back(std::move(item.second.handle));
+    return true;
+  });
+}
+
+}  // namespace arca

@@ -1,0 +1,212 @@
+// One exec session: created → running → exited. Lives until its container is gone, so that it can be inspected.
+#include <caf/typed_event_based_actor.hpp>
+
+#include "actors/container/internal.hpp"
+#include "actors/core/errors.hpp"
+#include "actors/model/detach_keys.hpp"
+#include "actors/model/exec.hpp"
+#include "actors/streams/process_io.hpp"
+#include "actors/streams/process_io_registry.hpp"
+#include "persistence/base/text.hpp"
+
+namespace arca {
+
+std::string exec_command(const std::string& config) {
+  std::string text;
+  const auto document = nlohmann::json::parse(config, nullptr, false);
+  if (!document.is_object()) return text;
+  for (const auto& part : document.value("Cmd", nlohmann::json::array()))
+    if (part.is_string()) text += (text.empty() ? "" : " ") + part.get<std::string>();
+  return text;
+}
+
+namespace {
+
+class exec_session : public tracked<exec_actor::base> {
+ public:
+  exec_session(caf::actor_config& config, container_services services, container_entry container, std::string id,
+               std::string exec_config, machine_actor machine)
+      : tracked(config, *services.ctx.actors,
+                "/containers/" + container.record->id.substr(0, 12) + "/exec/" + id.substr(0, 12), "exec"),
+        s_(services),
+        container_(std::move(container)),
+        id_(std::move(id)),
+        config_(nlohmann::json::parse(exec_config, nullptr, false)),
+        machine_(std::move(machine)) {}
+
+  behavior_type make_behavior() override {
+    return {
+        [this](const start_exec& r) { return start(r); },
+        [this](const resize_exec& r) -> caf::result<void> {
+          if (status_ != status::running || !io_)
+            return caf_error(errc::internal, "timeout waiting for exec session ready");
+          io_->resize(r.rows, r.columns);
+          return caf::unit;
+        },
+        [this](const inspect_exec&) {
+          model::exec_state state;
+          state.id = id_;
+          state.container_id = container_.record->id;
+          state.running = status_ == status::running || status_ == status::starting;
+          state.exited = exit_code_.has_value();
+          state.exit_code = exit_code_.value_or(0);
+          state.pid = pid_;
+          json_document d;
+          d.text = model::exec_inspect_json(state, config_);
+          return d;
+        },
+        [this](const machine_exited& report) { exited(report.exit_code); },
+    };
+  }
+
+  void on_exit() override {
+    machine_ = nullptr;
+    container_ = {};
+  }
+
+ private:
+  enum class status : uint8_t { created, starting, running, exited };
+
+  caf::result<attached_stream> start(const start_exec& request) {
+    auto promise = make_response_promise<attached_stream>();
+    const auto current = s_.directory.get()->by_id().find(container_.record->id);
+    const auto container_status = current == s_.directory.get()->by_id().end() ? model::container_status::dead
+                                                                               : current->second.record->state.status;
+    if (status_ != status::created) {
+      refuse(request, {errc::conflict, "exec command " + id_ + " has already run"}, promise);
+      return promise;
+    }
+    if (container_status == model::container_status::paused) {
+      promise.deliver(caf_error(errc::conflict, "Container " + container_.record->name +
+                                                    " is paused, unpause the container before exec"));
+      return promise;
+    }
+    if (container_status != model::container_status::running && container_status != model::container_status::stopping) {
+      promise.deliver(caf_error(errc::conflict, "container " + container_.record->id + " is not running"));
+      return promise;
+    }
+    status_ = status::starting;
+    const bool tty = config_.value("Tty", false);
+    const bool in = config_.value("AttachStdin", false);
+    process_io::options io;
+    io.tty = tty;
+    io.open_stdin = in && !request.detach;
+    io.stdin_once = true;
+    io_ = process_io::make(*s_.ctx.stdio, std::move(io));
+    s_.ctx.processes->put(container_.record->id, id_, io_);
+    attached_stream answer;
+    answer.tty = tty && request.tty;
+    if (!request.detach) {
+      attach_options o;
+      o.in = in;
+      o.out = config_.value("AttachStdout", false);
+      o.err = config_.value("AttachStderr", false);
+      o.framed = !answer.tty;
+      if (auto keys = model::parse_detach_keys(config_.value("DetachKeys", "")); keys && in) o.detach_keys = *keys;
+      answer.stream = s_.ctx.streams->put(io_->attach(o));
+    }
+    auto process = config_;
+    process["AttachStdin"] = in && !request.detach;
+    if (request.rows != 0 || request.columns != 0) process["ConsoleSize"] = {request.rows, request.columns};
+    event("exec_start: " + exec_command(config_.dump()), {});
+    start_process s;
+    s.container_id = container_.record->id;
+    s.process_id = id_;
+    s.process = process.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    this->request(machine_, caf::infinite, std::move(s))
+        .then(
+            [this, promise, answer](const process_started& started) mutable {
+              if (status_ == status::starting) status_ = status::running;
+              pid_ = started.pid;
+              promise.deliver(std::move(answer));
+            },
+            [this, promise, request, answer](caf::error& e) mutable {
+              const auto why = from_caf(e);
+              const auto text = lower(why.message());
+              exited(text.find("permission denied") != std::string::npos ? 126
+                     : why.code() == errc::invalid_argument              ? 127
+                                                                         : 128);
+              if (auto unused = s_.ctx.streams->take(answer.stream); unused && unused->output) unused->output->abort();
+              refuse(request, why, promise);
+            });
+    return promise;
+  }
+
+  /// A client that attaches gets the reason as output, after the upgrade, as Docker does; one that detaches as the answer.
+  void refuse(const start_exec& request, const error& why, caf::typed_response_promise<attached_stream> promise) {
+    if (request.detach) {
+      promise.deliver(to_caf(why));
+      return;
+    }
+    const std::string text = why.message() + "\r\n";
+    attached_stream answer;
+    answer.tty = config_.value("Tty", false) && request.tty;
+    std::string bytes;
+    if (!answer.tty) {
+      bytes = {1, 0, 0, 0};
+      for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(text.size() >> shift & 0xff);
+    }
+    stream s;
+    s.output = std::make_shared<byte_channel>();
+    s.output->push(bytes + text);
+    s.output->close();
+    answer.stream = s_.ctx.streams->put(std::move(s));
+    promise.deliver(std::move(answer));
+  }
+
+  /// The code is known before the stream's EOF: machine_exited is sent when the output is complete, finish() ends it.
+  void exited(int code) {
+    if (status_ == status::exited) return;
+    status_ = status::exited;
+    exit_code_ = code;
+    pid_ = 0;
+    if (io_) io_->finish();
+    s_.ctx.processes->erase(container_.record->id, id_);
+    io_ = nullptr;
+    event("exec_die", {{"exitCode", std::to_string(code)}});
+    if (machine_) {
+      acknowledge_exit ack;
+      ack.container_id = container_.record->id;
+      ack.process_id = id_;
+      request(machine_, caf::infinite, std::move(ack)).then([] {}, [](caf::error&) { /* the machine has ended */ });
+      machine_ = nullptr;
+    }
+  }
+
+  void event(std::string action, std::map<std::string, std::string> attributes) {
+    const auto current = s_.directory.get()->by_id().find(container_.record->id);
+    const auto& record = current == s_.directory.get()->by_id().end() ? *container_.record : *current->second.record;
+    publish_event e;
+    e.type = "container";
+    e.action = std::move(action);
+    e.actor_id = record.id;
+    e.attributes = std::move(attributes);
+    e.attributes["execID"] = id_;
+    e.attributes["image"] = record.image_ref;
+    e.attributes["name"] = record.name;
+    if (const auto labels = record.config.find("Labels"); labels != record.config.end() && labels->is_object())
+      for (const auto& [key, value] : labels->items())
+        if (value.is_string()) e.attributes.emplace(key, value.get<std::string>());
+    send(s_.ctx.events, std::move(e));
+  }
+
+  container_services s_;
+  container_entry container_;
+  std::string id_;
+  nlohmann::json config_;
+  machine_actor machine_;
+  std::shared_ptr<process_io> io_;
+  status status_ = status::created;
+  std::optional<int32_t> exit_code_;
+  int64_t pid_ = 0;
+};
+
+}  // namespace
+
+exec_actor spawn_exec(caf::actor_system& system, container_services services, container_entry container, std::string id,
+                      std::string config, machine_actor machine) {
+  return system.spawn<exec_session>(services, std::move(container), std::move(id), std::move(config),
+                                    std::move(machine));
+}
+
+}  // namespace arca

@@ -1,0 +1,64 @@
+#include "actors/container/files.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "actors/volume/copy_up.hpp"
+#include "persistence/base/fs.hpp"
+#include "persistence/images/overlay.hpp"
+#include "vm/oci/rootfs.hpp"
+#include "vm/oci/user.hpp"
+
+namespace arca {
+namespace {
+
+/// What needs the image's files: made in the writable layer through a detached overlay.
+result<void> prepare_rootfs(const model::container_record& record, const std::vector<model::mount_plan>& plan,
+                            const std::string& dir, const std::string& cwd) {
+  images::overlay_spec spec;
+  spec.lower = record.layers;
+  spec.upper = dir + "/upper";
+  spec.work = dir + "/work";
+  ARCA_TRY(root, images::mount_overlay(spec));
+  if (!cwd.empty() && cwd != "/") {
+    uint32_t uid = 0;
+    uint32_t gid = 0;
+    // Docker makes the folder as the container's user where it can find it; a wrong user is reported by start.
+    if (auto user = oci::resolve_user(root.get(), record.config.value("User", ""), {})) {
+      uid = user->uid;
+      gid = user->gid;
+    }
+    ARCA_CHECK(oci::make_working_dir(root.get(), cwd, uid, gid));
+  }
+  for (const auto& mount : plan) {
+    if (mount.point.type != "volume" || !mount.copy_data || mount.from_container) continue;
+    ARCA_TRY(volume, fs::open(mount.point.source, O_RDONLY | O_DIRECTORY));
+    ARCA_CHECK(copy_up(root.get(), mount.point.destination, volume.get()));
+  }
+  return {};
+}
+
+}  // namespace
+
+result<void> make_container_files(const model::container_record& record, const std::vector<model::mount_plan>& plan,
+                                  const std::string& dir) {
+  const std::string temporary = dir + ".new";
+  ARCA_CHECK(fs::remove_tree(temporary));
+  ARCA_CHECK(fs::make_dirs(temporary, 0711));
+  ARCA_CHECK(images::make_container_layer(temporary));
+  const auto cwd = record.config.value("WorkingDir", std::string());
+  bool volumes = false;
+  for (const auto& mount : plan) volumes = volumes || mount.point.type == "volume";
+  if ((!cwd.empty() && cwd != "/") || volumes) {
+    auto prepared = prepare_rootfs(record, plan, temporary, cwd);
+    if (!prepared) {
+      // The caller hears why; what could not be removed is swept at the next start.
+      if (auto removed = fs::remove_tree(temporary); !removed) return fail(prepared.error().wrap(removed.error().message()));
+      return prepared;
+    }
+  }
+  if (::rename(temporary.c_str(), dir.c_str()) != 0) return fail_errno("rename " + temporary);
+  return {};
+}
+
+}  // namespace arca

@@ -1,0 +1,47 @@
+#include "actors/container/restart_policy.hpp"
+
+#include <catch2/catch.hpp>
+
+using namespace arca;
+
+namespace {
+model::container_record ended(const char* policy, int code, int64_t ran_ms = 5, int64_t limit = 0) {
+  model::container_record r;
+  r.host_config = {{"RestartPolicy", {{"Name", policy}, {"MaximumRetryCount", limit}}}};
+  r.state.exit_code = code;
+  r.state.started_at = 1;
+  r.state.finished_at = 1 + ran_ms * 1'000'000;
+  return r;
+}
+}  // namespace
+
+TEST_CASE("the four policies") {
+  CHECK_FALSE(next_restart(ended("no", 1)));
+  CHECK_FALSE(next_restart(ended("", 1)));
+  CHECK(next_restart(ended("always", 0)));
+  CHECK(next_restart(ended("unless-stopped", 0)));
+  CHECK(next_restart(ended("on-failure", 1)));
+  CHECK_FALSE(next_restart(ended("on-failure", 0)));
+  auto limited = ended("on-failure", 1, 5, 2);
+  limited.restart_count = 1;
+  CHECK(next_restart(limited));
+  limited.restart_count = 2;
+  CHECK_FALSE(next_restart(limited));
+  auto stopped = ended("always", 137);
+  stopped.stopped_by_user = true;
+  CHECK_FALSE(next_restart(stopped));
+}
+
+TEST_CASE("the delay doubles to a minute and starts over after a stable run") {
+  auto r = ended("always", 1);
+  int64_t expected = 100;
+  for (int i = 0; i < 15; ++i) {
+    const auto d = next_restart(r);
+    REQUIRE(d);
+    CHECK(d->delay_ms == expected);
+    r.restart_delay_ms = d->delay_ms;
+    expected = std::min<int64_t>(expected * 2, 60'000);
+  }
+  r.state.finished_at = r.state.started_at + restart_stable_run_ns;
+  CHECK(next_restart(r)->delay_ms == 100);
+}

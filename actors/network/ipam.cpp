@@ -1,0 +1,63 @@
+#include "actors/network/ipam.hpp"
+
+#include <algorithm>
+
+namespace arca {
+
+ip_pool::ip_pool(net::subnet4 subnet, net::ip4 gateway, std::string label)
+    : subnet_(subnet.network()),
+      // /31 and /32 have no network and broadcast address (RFC 3021).
+      first_(subnet_.prefix < 31 ? subnet_.first() + 1 : subnet_.first()),
+      last_(subnet_.prefix < 31 ? subnet_.last() - 1 : subnet_.last()),
+      gateway_(gateway),
+      cursor_(first_),
+      label_(std::move(label)) {}
+
+std::optional<net::ip4> ip_pool::free_from(net::ip4 begin, net::ip4 end) const {
+  auto used = used_.lower_bound(begin);
+  for (uint64_t at = begin; at <= end; ++at) {
+    if (used != used_.end() && *used == at) {
+      ++used;
+      continue;
+    }
+    if (at != gateway_) return static_cast<net::ip4>(at);
+  }
+  return std::nullopt;
+}
+
+result<net::ip4> ip_pool::next() {
+  auto found = free_from(cursor_, last_);
+  if (!found && cursor_ > first_) found = free_from(first_, cursor_ - 1);
+  if (!found) return fail(errc::internal, "no available IPv4 addresses on this network's address pools: " + label_);
+  used_.insert(*found);
+  cursor_ = *found == last_ ? first_ : *found + 1;
+  return *found;
+}
+
+result<void> ip_pool::reserve(net::ip4 address) {
+  if (address < first_ || address > last_)
+    return fail(errc::invalid_argument,
+                "no configured subnet or ip-range contain the IP address " + net::to_string(address));
+  if (address == gateway_ || !used_.insert(address).second) return fail(errc::forbidden, "Address already in use");
+  if (address >= cursor_) cursor_ = address == last_ ? first_ : address + 1;
+  return {};
+}
+
+void ip_pool::release(net::ip4 address) { used_.erase(address); }
+
+std::optional<net::subnet4> choose_subnet(const std::vector<address_pool>& pools,
+                                          const std::vector<net::subnet4>& taken) {
+  for (const auto& pool : pools) {
+    const auto base = net::parse_subnet4(pool.base);
+    if (!base || pool.size < base->prefix || pool.size > 30) continue;
+    const uint64_t step = uint64_t{1} << (32 - pool.size);
+    for (uint64_t at = base->first(); at <= base->last(); at += step) {
+      const net::subnet4 candidate{static_cast<net::ip4>(at), static_cast<uint8_t>(pool.size)};
+      if (std::none_of(taken.begin(), taken.end(), [&](const auto& t) { return t.overlaps(candidate); }))
+        return candidate;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace arca

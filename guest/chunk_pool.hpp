@@ -1,0 +1,37 @@
+// Blocks of memory for unread output, taken straight from the kernel so that an idle agent holds none.
+#pragma once
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+namespace arca::guest {
+
+class chunk_pool {
+ public:
+  /// Eight whole output frames and a bit, in whole pages.
+  static constexpr size_t chunk_size = 33u * 4096;
+  static constexpr size_t max_spare = 9;
+
+  struct returner {
+    chunk_pool* pool = nullptr;
+    void operator()(char* memory) const { pool->give_back(memory); }
+  };
+  using memory = std::unique_ptr<char, returner>;
+
+  chunk_pool() = default;
+  chunk_pool(const chunk_pool&) = delete;
+  chunk_pool& operator=(const chunk_pool&) = delete;
+  ~chunk_pool() { trim(); }
+
+  /// Throws std::bad_alloc. The most recently returned block comes first: it is the warmest.
+  memory take();
+  /// Gives the spare blocks back to the kernel.
+  void trim();
+  size_t spare() const { return spare_.size(); }
+
+ private:
+  void give_back(char* memory);
+  std::vector<char*> spare_;
+};
+
+}  // namespace arca::guest

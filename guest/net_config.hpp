@@ -1,0 +1,26 @@
+// The network devices of the machine, by netlink: addresses, routes, up and down.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "persistence/base/error.hpp"
+
+namespace arca::guest {
+
+struct interface_config {
+  std::string name;                    ///< "eth0"
+  std::string mac;                     ///< "02:42:ac:11:00:02": selects the device, which is then renamed; or empty
+  std::vector<std::string> addresses;  ///< "172.17.0.2/16", "fd00::2/64"
+  std::string gateway4, gateway6;      ///< default routes; empty: none
+  uint32_t mtu = 0;                    ///< 0: as it is
+};
+
+/// Loopback up.
+result<void> bring_up_loopback();
+/// Names the device, gives it its addresses, brings it up and makes the default routes. Safe to repeat.
+result<void> configure_interface(const interface_config& config);
+/// errc::not_found when there is none of this name.
+result<void> remove_interface(const std::string& name);
+
+}  // namespace arca::guest

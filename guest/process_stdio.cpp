@@ -1,0 +1,344 @@
+#include "guest/process_stdio.hpp"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "persistence/base/text.hpp"
+
+namespace arca::guest {
+namespace {
+using stdio::frame;
+using stdio::frame_kind;
+using namespace std::chrono_literals;
+
+constexpr size_t many = 64u << 10;        // a read of this much means a busy writer
+constexpr int busy_pipe = 256 << 10;      // what its pipe is grown to
+constexpr int socket_buffer = 1 << 20;
+constexpr auto grace_after_exit = 2000ms;  // moby's limit for streams that others hold open
+
+// One for all processes: they are served by one thread.
+std::array<char, 64u << 10>& scratch() {
+  static std::array<char, 64u << 10> memory;
+  return memory;
+}
+
+void set_nonblocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
+
+result<std::pair<unique_fd, unique_fd>> make_pipe() {
+  std::array<int, 2> ends{};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) return fail_errno("pipe");
+  return std::pair(unique_fd(ends[0]), unique_fd(ends[1]));
+}
+}  // namespace
+
+process_stdio::process_stdio(loop& on, chunk_pool& pool, stdio_options options, std::string spool_path)
+    : loop_(on), options_(options), buffer_(pool, std::move(spool_path), options.spool_limit) {}
+
+process_stdio::~process_stdio() {
+  loop_.cancel(cut_timer_);
+  disconnect();
+  for (auto& from : sources_) pause(from);
+}
+
+result<child_stdio> process_stdio::open() {
+  child_stdio child;
+  const auto null = [] { return unique_fd(::open("/dev/null", O_RDWR | O_CLOEXEC)); };
+  if (options_.open_stdin && !options_.tty) {
+    ARCA_TRY(ends, make_pipe());
+    child.in = std::move(ends.first);
+    set_nonblocking(ends.second.get());
+    input_ = std::make_unique<stdin_writer>(
+        loop_, std::move(ends.second), false, [this](uint64_t n) { credit_ += n, send(); },
+        [this] { tell_closed_ = true, send(); });
+  } else {
+    child.in = null();
+  }
+  if (options_.capture && !options_.tty) {
+    for (uint8_t i = 0; i < 2; ++i) {
+      ARCA_TRY(ends, make_pipe());
+      (i == 0 ? child.out : child.err) = std::move(ends.second);
+      set_nonblocking(ends.first.get());
+      sources_[i].fd = std::move(ends.first);
+      sources_[i].stream = static_cast<uint8_t>(i + 1);
+    }
+  } else {
+    child.out = null();
+    child.err = null();
+  }
+  if (!child.in || !child.out || !child.err) return fail_errno("open /dev/null");
+  return child;
+}
+
+void process_stdio::begin(unique_fd terminal, std::function<void(uint64_t)> finished) {
+  finished_ = std::move(finished);
+  if (terminal) {
+    set_nonblocking(terminal.get());
+    set_terminal_size(terminal.get(), options_.rows, options_.columns);
+    if (options_.open_stdin) {
+      input_ = std::make_unique<stdin_writer>(
+          loop_, unique_fd(fcntl(terminal.get(), F_DUPFD_CLOEXEC, 3)), true,
+          [this](uint64_t n) { credit_ += n, send(); }, [this] { tell_closed_ = true, send(); });
+    }
+    // The master is read even when nothing is captured: a full terminal would block the process.
+    sources_[0].fd.reset(fcntl(terminal.get(), F_DUPFD_CLOEXEC, 3));
+    terminal_ = std::move(terminal);
+  }
+  resume_sources();
+}
+
+// ---- output
+
+bool process_stdio::sources_open() const {
+  return std::ranges::any_of(sources_, [](const source& s) { return static_cast<bool>(s.fd); });
+}
+
+void process_stdio::pause(source& from) {
+  if (from.watching) loop_.forget(from.fd.get());
+  from.watching = false;
+}
+
+void process_stdio::resume_sources() {
+  if (!finished_) return;  // not started yet
+  if (!options_.non_blocking && !buffer_.has_room(connected())) return;
+  for (auto& from : sources_) {
+    if (!from.fd || from.watching) continue;
+    from.watching = true;
+    loop_.watch(from.fd.get(), EPOLLIN, [this, &from](uint32_t) { on_readable(from); });
+  }
+}
+
+void process_stdio::close_source(source& from) {
+  pause(from);
+  from.fd.reset();
+}
+
+// Reads what fits; the number of bytes. 0: the source has nothing now, or has ended, or there is no room.
+size_t process_stdio::read_once(source& from, bool forced) {
+  if (!options_.capture) return throw_away(from);
+  std::array<iovec, 8> places;
+  const size_t count = buffer_.reserve(places.data(), places.size(), connected(), forced);
+  if (count == 0) {
+    if (options_.non_blocking) return throw_away(from);
+    for (auto& each : sources_) pause(each);
+    return 0;
+  }
+  const ssize_t n = ::readv(from.fd.get(), places.data(), static_cast<int>(count));
+  const int failure = errno;
+  buffer_.commit(from.stream, now_nanos(), n > 0 ? static_cast<size_t>(n) : 0);
+  if (n <= 0) return ended_or_empty(from, n, failure);
+  if (static_cast<size_t>(n) >= many && !grown_ && !options_.tty) {
+    grown_ = true;
+    fcntl(from.fd.get(), F_SETPIPE_SZ, busy_pipe);
+  }
+  return static_cast<size_t>(n);
+}
+
+size_t process_stdio::throw_away(source& from) {
+  const ssize_t n = ::read(from.fd.get(), scratch().data(), scratch().size());
+  if (n <= 0) return ended_or_empty(from, n, errno);
+  if (options_.capture)
+    buffer_.add_lost((static_cast<uint64_t>(n) + stdio::max_payload - 1) / stdio::max_payload);
+  return static_cast<size_t>(n);
+}
+
+// 0 is the end of a pipe, EIO that of a terminal which the last program has closed.
+size_t process_stdio::ended_or_empty(source& from, ssize_t n, int failure) {
+  const bool only_empty = n < 0 && (failure == EINTR || (failure == EAGAIN && !cut_));
+  if (!only_empty) close_source(from);
+  return 0;
+}
+
+void process_stdio::on_readable(source& from) {
+  for (int round = 0; round < 4 && from.fd; ++round) {
+    const size_t n = read_once(from, false);
+    send();
+    if (n < many) break;
+  }
+  check_finished();
+}
+
+void process_stdio::process_exited() {
+  exited_ = true;
+  input_.reset();
+  for (auto& from : sources_)
+    if (from.fd) read_rest_of_dead(from);
+  send();
+  if (sources_open()) {
+    cut_timer_ = loop_.after(grace_after_exit, [this] {
+      cut_timer_ = 0;
+      cut_ = true;
+      for (auto& from : sources_)
+        if (from.fd) on_readable(from);
+      check_finished();
+    });
+  }
+  check_finished();
+}
+
+// The window may be full and nobody reading: what the dead process wrote is still complete after this, and bounded by
+// what a pipe holds. One read more than that finds the end.
+void process_stdio::read_rest_of_dead(source& from) {
+  int held = 0;
+  if (ioctl(from.fd.get(), FIONREAD, &held) != 0) held = 0;
+  size_t left = options_.tty ? many : static_cast<size_t>(std::max(held, 0));
+  while (from.fd) {
+    const size_t n = read_once(from, true);
+    if (n == 0 || left == 0) break;
+    left -= std::min(left, n);
+  }
+}
+
+void process_stdio::check_finished() {
+  if (!exited_ || sources_open() || !finished_) return;
+  loop_.cancel(cut_timer_);
+  buffer_.finish();
+  terminal_.reset();
+  const auto tell = std::exchange(finished_, {});
+  send();
+  tell(buffer_.last_sequence());
+}
+
+void process_stdio::resize(uint32_t rows, uint32_t columns) {
+  if (terminal_) set_terminal_size(terminal_.get(), rows, columns);
+}
+
+// ---- connection
+
+void process_stdio::attach(unique_fd connection, uint64_t first_sequence) {
+  disconnect();
+  connection_ = std::move(connection);
+  setsockopt(connection_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &socket_buffer, sizeof socket_buffer);
+  incoming_ = {};
+  buffer_.rewind(std::max<uint64_t>(first_sequence, 1));
+  if (input_) input_->new_connection();
+  tell_closed_ = options_.open_stdin && (input_ ? input_->closed() : exited_);
+  loop_.watch(connection_.get(), EPOLLIN, [this](uint32_t events) { on_connection(events); });
+  send();
+  resume_sources();
+}
+
+void process_stdio::disconnect() {
+  if (!connection_) return;
+  loop_.forget(connection_.get());
+  connection_.reset();
+  blocked_ = false;
+  control_.clear();
+  credit_ = 0;
+  tell_closed_ = false;
+  end_sent_ = false;
+}
+
+void process_stdio::on_connection(uint32_t events) {
+  if ((events & EPOLLOUT) != 0) {
+    blocked_ = false;
+    loop_.change(connection_.get(), EPOLLIN);
+    send();
+  }
+  if (!connection_ || (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0) return;
+  const ssize_t n = recv(connection_.get(), scratch().data(), scratch().size(), MSG_DONTWAIT);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  const bool good = n > 0 && incoming_.feed({scratch().data(), static_cast<size_t>(n)},
+                                            [this](const frame& head, std::string_view payload) {
+                                              return on_frame(head, payload);
+                                            });
+  if (!good) disconnect();
+  buffer_.refill();
+  send();
+  resume_sources();
+}
+
+bool process_stdio::on_frame(const frame& head, std::string_view payload) {
+  switch (head.kind) {
+    case frame_kind::ack:
+      buffer_.acknowledge(head.sequence);
+      return true;
+    case frame_kind::stdin_data:
+      if (!input_) {
+        credit_ += payload.size();
+        return true;
+      }
+      return input_->data(payload);
+    case frame_kind::stdin_close:
+      if (input_) input_->close();
+      return true;
+    case frame_kind::resize: {
+      const auto rows = static_cast<uint32_t>(head.sequence >> 32);
+      const auto columns = static_cast<uint32_t>(head.sequence);
+      if (input_) {
+        input_->resize(static_cast<uint16_t>(std::min<uint32_t>(rows, 0xffff)),
+                       static_cast<uint16_t>(std::min<uint32_t>(columns, 0xffff)));
+      } else {
+        resize(rows, columns);
+      }
+      return true;
+    }
+    default:
+      return false;
+  }
+}
+
+void process_stdio::queue_control() {
+  if (!control_.empty()) return;
+  const auto add = [this](frame_kind kind, uint64_t sequence) {
+    frame head;
+    head.kind = kind;
+    head.sequence = sequence;
+    control_.append(reinterpret_cast<const char*>(&head), sizeof head);
+  };
+  if (const uint64_t credit = std::exchange(credit_, 0); credit > 0) add(frame_kind::stdin_credit, credit);
+  if (std::exchange(tell_closed_, false)) add(frame_kind::stdin_closed, 0);
+  if (exited_ && !finished_ && !end_sent_ && !buffer_.has_unsent() && buffer_.spooled() == 0) {
+    end_sent_ = true;
+    add(frame_kind::end, buffer_.last_sequence());
+  }
+}
+
+// On the wire: the rest of a frame that was cut by a full socket, then frames beside the records, then records.
+void process_stdio::send() {
+  while (connection_ && !blocked_) {
+    queue_control();
+    std::array<iovec, 18> parts;
+    size_t count = 0;
+    size_t rest = control_.empty() ? 0 : buffer_.rest_of_frame();
+    std::array<iovec, 16> records;
+    const size_t record_parts = buffer_.unsent(records.data(), records.size());
+    size_t first = 0;
+    if (rest > 0 && record_parts > 0) {  // a frame never crosses a block
+      parts[count++] = {records[0].iov_base, rest};
+      records[0].iov_base = static_cast<char*>(records[0].iov_base) + rest;
+      records[0].iov_len -= rest;
+      if (records[0].iov_len == 0) first = 1;
+    }
+    if (!control_.empty()) parts[count++] = {control_.data(), control_.size()};
+    for (size_t i = first; i < record_parts && count < parts.size(); ++i) parts[count++] = records[i];
+    if (count == 0) return;
+    msghdr message{};
+    message.msg_iov = parts.data();
+    message.msg_iovlen = count;
+    const ssize_t n = sendmsg(connection_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) {
+      blocked_ = true;
+      loop_.change(connection_.get(), EPOLLIN | EPOLLOUT);
+      return;
+    }
+    if (n < 0) {
+      disconnect();
+      return resume_sources();
+    }
+    auto left = static_cast<size_t>(n);
+    const size_t before = std::min(left, rest);
+    buffer_.sent(before);
+    left -= before;
+    const size_t beside = std::min(left, control_.size());
+    control_.erase(0, beside);
+    buffer_.sent(left - beside);
+  }
+}
+
+}  // namespace arca::guest

@@ -1,0 +1,124 @@
+#include "guest/stdio_server.hpp"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "guest/agent_log.hpp"
+#include "guest/fd_passing.hpp"
+
+namespace arca::guest {
+namespace {
+using namespace std::chrono_literals;
+constexpr auto hello_limit = 5000ms;
+constexpr auto waiting_limit = 60'000ms;
+
+template <size_t N>
+std::string name_of(const char (&field)[N]) {
+  return {field, strnlen(field, N)};
+}
+}  // namespace
+
+stdio_server::stdio_server(loop& on, unique_fd listener, std::function<bool(uint64_t)> accept_generation,
+                           std::function<process_stdio*(const std::string&, const std::string&)> find)
+    : loop_(on),
+      listener_(std::move(listener)),
+      accept_generation_(std::move(accept_generation)),
+      find_(std::move(find)) {
+  loop_.watch(listener_.get(), EPOLLIN, [this](uint32_t) { on_listener(); });
+}
+
+stdio_server::~stdio_server() {
+  loop_.forget(listener_.get());
+  while (!connections_.empty()) drop(connections_.begin()->first);
+}
+
+void stdio_server::on_listener() {
+  unique_fd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!socket) return;
+  if (!peer_is_root(socket.get()) || connections_.size() >= max_connections)
+    return log().write("stdio: connection refused");
+  const int fd = socket.get();
+  connection& made = connections_[fd];
+  made.socket = std::move(socket);
+  made.limit = loop_.after(hello_limit, [this, fd] { drop(fd); });
+  loop_.watch(fd, EPOLLIN, [this, fd](uint32_t) { on_readable(fd); });
+  on_readable(fd);  // the hello is mostly there already
+}
+
+void stdio_server::on_readable(int socket) {
+  connection& from = connections_[socket];
+  if (from.waiting) return drop(socket);  // watched for its end only
+  auto* into = reinterpret_cast<char*>(&from.hello);
+  const ssize_t n = receive_with_fd(socket, into + from.have, sizeof from.hello - from.have, from.passed);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n <= 0) return drop(socket);
+  from.have += static_cast<size_t>(n);
+  if (from.have == sizeof from.hello) greet(from);
+}
+
+void stdio_server::greet(connection& from) {
+  const int fd = from.socket.get();
+  if (from.hello.magic_number != stdio::magic || !accept_generation_(from.hello.generation)) {
+    log().write("stdio: hello refused");
+    return drop(fd);
+  }
+  if (from.hello.kind == stdio::hello_kind::fd) return keep(from);
+  if (from.hello.kind != stdio::hello_kind::process) return drop(fd);
+  const std::string container = name_of(from.hello.container_id);
+  const std::string process = name_of(from.hello.process_id);
+  if (process_stdio* found = find_(container, process)) {
+    connection mine = release(fd);
+    return found->attach(std::move(mine.socket), mine.hello.first_sequence);
+  }
+  // It came before the call that makes its process. Frames stay in the socket until then.
+  from.waiting = true;
+  loop_.cancel(from.limit);
+  from.limit = loop_.after(waiting_limit, [this, fd] { drop(fd); });
+  loop_.watch(fd, 0, [this, fd](uint32_t) { on_readable(fd); });
+}
+
+void stdio_server::keep(connection& from) {
+  const std::string token = name_of(from.hello.process_id);
+  if (from.passed && !token.empty() && (kept_.size() < max_kept || kept_.contains(token))) {
+    kept_[token] = std::move(from.passed);
+    const char got = 0;
+    (void)::send(from.socket.get(), &got, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+  }
+  drop(from.socket.get());
+}
+
+stdio_server::connection stdio_server::release(int socket) {
+  const auto found = connections_.find(socket);
+  loop_.forget(socket);
+  loop_.cancel(found->second.limit);
+  connection out = std::move(found->second);
+  connections_.erase(found);
+  return out;
+}
+
+void stdio_server::drop(int socket) {
+  if (connections_.contains(socket)) release(socket);
+}
+
+unique_fd stdio_server::take(const std::string& token) {
+  const auto found = kept_.find(token);
+  if (found == kept_.end()) return {};
+  unique_fd out = std::move(found->second);
+  kept_.erase(found);
+  return out;
+}
+
+void stdio_server::made(const std::string& container, const std::string& process, process_stdio& stdio) {
+  for (auto& [fd, waiting] : connections_) {
+    if (!waiting.waiting || name_of(waiting.hello.container_id) != container ||
+        name_of(waiting.hello.process_id) != process)
+      continue;
+    connection mine = release(fd);
+    return stdio.attach(std::move(mine.socket), mine.hello.first_sequence);
+  }
+}
+
+}  // namespace arca::guest

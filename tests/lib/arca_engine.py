@@ -1,0 +1,224 @@
+"""A throw-away Arca daemon for tests: own data root, run root, socket, and (by default) own network and mount namespaces.
+
+    with Engine() as e:
+        e.docker("run", "--rm", "busybox", "echo", "hi")
+        e.http("GET", "/containers/json")
+
+Nothing here sleeps blindly: every wait polls a condition with a deadline.
+"""
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BIN = os.environ.get("ARCA_BIN_DIR", os.path.join(ROOT, "build", "release", "bin"))
+LAB = os.path.join(ROOT, "tests", "fixtures", "lab.sh")
+CGROUP = "/sys/fs/cgroup"
+
+
+def wait_for(condition, seconds=10, what="condition", step=0.02):
+    """The condition's first true value; AssertionError after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError("timed out after %.1f s waiting for %s" % (seconds, what))
+        time.sleep(step)
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path, timeout=60):
+        super().__init__("arca", timeout=timeout)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class Engine:
+    count = 0
+
+    def __init__(self, *flags, config=None, lab=True, keep=False, env=None):
+        Engine.count += 1
+        self.dir = tempfile.mkdtemp(prefix="arca-t", dir="/tmp")
+        self.name = "t%d-%d" % (os.getpid(), Engine.count)
+        self.flags, self.config, self.use_lab, self.keep = list(flags), config or {}, lab, keep
+        self.env = dict(os.environ, **(env or {}))
+        self.data, self.run = self.dir + "/data", self.dir + "/run"
+        self.sock = self.dir + "/arca.sock"
+        self.host = "unix://" + self.sock
+        self.cgroup = "/arca-" + self.name
+        self.process = None
+        self.log_path = self.dir + "/daemon.log"
+        os.makedirs(self.dir + "/docker-config", exist_ok=True)
+
+    # -- life
+    def __enter__(self):
+        if self.use_lab:
+            subprocess.run([LAB, "start", self.name], check=True)
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, kind, value, trace):
+        try:
+            if kind is None:
+                self.remove_everything()
+        finally:
+            self.close()
+
+    def command(self):
+        config = dict({"socket-path": self.sock, "data-root": self.data, "run-root": self.run,
+                       "cgroup-parent": self.cgroup}, **self.config)
+        with open(self.dir + "/config.json", "w") as f:
+            json.dump(config, f)
+        command = [BIN + "/arca", "daemon", "start", "--foreground", "--config", self.dir + "/config.json"] + self.flags
+        return [LAB, "run", self.name] + command if self.use_lab else command
+
+    def start(self):
+        log = open(self.log_path, "ab")
+        self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                        start_new_session=True, env=self.env)
+        log.close()
+
+        def answers():
+            if self.process.poll() is not None:
+                raise AssertionError("the daemon ended with %s:\n%s" % (self.process.returncode, self.log()))
+            try:
+                return self.http("GET", "/_ping")[0] == 200
+            except OSError:
+                return False
+        wait_for(answers, 60, "the daemon's first answer", 0.005)
+
+    def kill9(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def terminate(self, seconds=12):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    def remove_everything(self):
+        for c in self.json("GET", "/containers/json?all=1"):
+            self.http("DELETE", "/containers/%s?force=1&v=1" % c["Id"])
+
+    def close(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.kill9()
+        # What a failed test left: the agents of this engine only, by their folder.
+        for pid in self.agents():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        if self.use_lab:
+            subprocess.run([LAB, "stop", self.name], check=False)
+        if not self.keep:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    # -- clients
+    def http(self, method, path, body=None, headers=None, timeout=60):
+        """(status, headers, bytes) of one request; a dict body is sent as JSON."""
+        c = UnixConnection(self.sock, timeout)
+        try:
+            h = dict(headers or {})
+            if isinstance(body, (dict, list)):
+                body = json.dumps(body)
+                h["Content-Type"] = "application/json"
+            c.request(method, path, body, h)
+            r = c.getresponse()
+            return r.status, dict(r.getheaders()), r.read()
+        finally:
+            c.close()
+
+    def json(self, method, path, body=None, expect=None):
+        status, _, data = self.http(method, path, body)
+        if expect is not None and status != expect or expect is None and status >= 400:
+            raise AssertionError("%s %s -> %d %s" % (method, path, status, data[:500]))
+        return json.loads(data) if data else None
+
+    def docker(self, *args, check=True, input=None, timeout=120):
+        """CompletedProcess of the docker CLI against this engine, run in its lab (published ports are there)."""
+        env = dict(self.env, DOCKER_HOST=self.host, DOCKER_CONFIG=self.dir + "/docker-config")
+        command = ["docker", *args]
+        if self.use_lab:
+            command = [LAB, "run", self.name] + command
+        r = subprocess.run(command, env=env, input=input, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout)
+        r.out, r.err = r.stdout.decode("utf-8", "replace"), r.stderr.decode("utf-8", "replace")
+        if check and r.returncode != 0:
+            raise AssertionError("docker %s -> %d\n%s%s" % (" ".join(args), r.returncode, r.out, r.err))
+        return r
+
+    def log(self):
+        with open(self.log_path, errors="replace") as f:
+            return f.read()[-8000:]
+
+    # -- what is on the host
+    def agents(self):
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open("/proc/%s/cmdline" % pid, "rb") as f:
+                    words = f.read().split(b"\0")
+                with open("/proc/%s/stat" % pid) as f:
+                    zombie = f.read().rsplit(")", 1)[1].split()[0] == "Z"
+            except OSError:
+                continue
+            if not zombie and words and words[0].endswith(b"arca-guest") and any(self.run.encode() in w for w in words):
+                found.append(int(pid))
+        return found
+
+    def leftovers(self):
+        """Everything of this engine's containers that a person could find on the host (idle pool agents excepted)."""
+        left = []
+        machines = self.run + "/machines"
+        if os.path.isdir(machines):
+            left += ["machine " + d for d in os.listdir(machines) if len(d) == 12 and "pool" not in d]
+        if os.path.isdir(self.data + "/containers"):
+            left += ["files " + d for d in os.listdir(self.data + "/containers")]
+        for base in [CGROUP] + [os.path.join(CGROUP, d) for d in (os.listdir(CGROUP) if os.path.isdir(CGROUP) else [])]:
+            path = base + self.cgroup
+            if os.path.isdir(path):
+                left += ["cgroup " + os.path.join(path, d) for d in os.listdir(path)
+                         if len(d) == 64 and os.path.isdir(os.path.join(path, d))]
+        with open("/proc/%d/mounts" % (self.process.pid if self.process and self.process.poll() is None else os.getpid())) as f:
+            left += ["mount " + line.split()[1] for line in f if self.dir in line]
+        return left
+
+    def links(self):
+        command = ["ip", "-o", "link"]
+        if self.use_lab:
+            command = [LAB, "run", self.name] + command
+        out = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode()
+        return [line.split(": ")[1].split("@")[0] for line in out.splitlines()]
+
+    def fds(self):
+        return len(os.listdir("/proc/%d/fd" % self.process.pid))
+
+    def rss_kb(self):
+        with open("/proc/%d/status" % self.process.pid) as f:
+            values = dict(line.split(":", 1) for line in f)
+        return int(values["VmRSS"].split()[0]), int(values["Threads"])
+
+
+def busybox_archive(path):
+    """A docker-archive of one layer with static busybox, tagged busybox:latest; made without any engine."""
+    subprocess.run([os.path.join(ROOT, "tools", "make-busybox-image"), path], check=True)
+    return path
