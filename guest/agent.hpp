@@ -1,6 +1,7 @@
 // The agent of one machine: owner of its containers' processes, their exit codes and their unread output. It is driven by
 // the daemon's calls (agent_service translates them) and by the ends of its children; all on the loop.
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -117,6 +118,7 @@ class agent {
     std::map<std::string, process> processes;
     unique_fd oom_watch;
     uint64_t oom_kills = 0;
+    bool oom_check_due = false;
   };
 
   process* find(const std::string& container_id, const std::string& process_id);
@@ -128,6 +130,7 @@ class agent {
   void check_oom(container& in);
   void watch_oom(container& in);
   void emit(const event& what);
+  void await_dead(std::chrono::steady_clock::time_point give_up, std::function<void()> done);
   void await_frozen(const std::string& container_id, int tries, reply<void> done);
   void erase_container(const std::string& container_id);
   void tidy_memory();

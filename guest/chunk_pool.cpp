@@ -20,6 +20,7 @@ chunk_pool::memory chunk_pool::take() {
 void chunk_pool::give_back(char* block) {
   if (spare_.size() < max_spare) {
     spare_.push_back(block);
+    if (spare_.size() == 1 && on_spare_) on_spare_();
   } else {
     munmap(block, chunk_size);
   }

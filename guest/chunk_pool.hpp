@@ -1,6 +1,7 @@
 // Blocks of memory for unread output, taken straight from the kernel so that an idle agent holds none.
 #pragma once
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -18,7 +19,8 @@ class chunk_pool {
   };
   using memory = std::unique_ptr<char, returner>;
 
-  chunk_pool() = default;
+  /// `on_spare` is called when the pool, empty before, keeps a block: trim is due some time later.
+  explicit chunk_pool(std::function<void()> on_spare = {}) : on_spare_(std::move(on_spare)) {}
   chunk_pool(const chunk_pool&) = delete;
   chunk_pool& operator=(const chunk_pool&) = delete;
   ~chunk_pool() { trim(); }
@@ -31,6 +33,7 @@ class chunk_pool {
 
  private:
   void give_back(char* memory);
+  std::function<void()> on_spare_;
   std::vector<char*> spare_;
 };
 

@@ -2,18 +2,16 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <array>
-#include <cerrno>
 #include <csignal>
-#include <cstring>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "guest/agent_log.hpp"
 #include "guest/bundle.hpp"
 #include "guest/fd_passing.hpp"
-#include "guest/spawn.hpp"
+#include "guest/startup.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/text.hpp"
 
@@ -38,18 +36,6 @@ std::string error_text(const std::string& log_path) {
   if (first == std::string::npos) return {};
   return found.substr(first, found.find_last_not_of(" \t\r\n") - first + 1);
 }
-
-result<unique_fd> listen_at(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) return fail(errc::internal, path + " is too long for a socket");
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  unique_fd made(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!made || bind(made.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      listen(made.get(), 1) != 0)
-    return fail_errno("listen at " + path);
-  return made;
-}
 }  // namespace
 
 struct crun_launcher::run {
@@ -64,7 +50,7 @@ struct crun_launcher::run {
     if (!input_file.empty()) unlink(input_file.c_str());
   }
   result<void> open_console() {
-    ARCA_TRY(made, listen_at(console_path));
+    ARCA_TRY(made, listen_unix(console_path));
     console = std::move(made);
     return {};
   }
@@ -76,9 +62,9 @@ struct crun_launcher::run {
 };
 
 crun_launcher::crun_launcher(loop& on, reaper& children, std::string folder)
-    : loop_(on), reaper_(children), folder_(std::move(folder)), program_(find_program("crun")) {
-  if (!program_.empty()) return;
-  program_ = find_program("runc");
+    : loop_(on), reaper_(children), folder_(std::move(folder)), program_(program::find("crun")) {
+  if (program_) return;
+  program_ = program::find("runc");
   crun_ = false;
 }
 
@@ -97,12 +83,12 @@ std::shared_ptr<crun_launcher::run> crun_launcher::prepare() {
 
 void crun_launcher::start(const std::shared_ptr<run>& it, std::vector<std::string> arguments, const child_stdio& stdio,
                           std::function<void(result<void>)> done) {
-  if (program_.empty()) return done(fail(errc::internal, "neither crun nor runc is installed"));
+  if (!program_) return done(fail(errc::internal, "neither crun nor runc is installed"));
   std::vector<std::string> all{"--root", folder_ + "/crun", "--log", it->log_file, "--log-format", "json"};
   if (crun_) all.emplace_back("--cgroup-manager=cgroupfs");
   all.insert(all.end(), arguments.begin(), arguments.end());
   reaper_.launch_begins();
-  const auto pid = spawn(program_, all, stdio.in.get(), stdio.out.get(), stdio.err.get());
+  const auto pid = program_.spawn(all, stdio.in.get(), stdio.out.get(), stdio.err.get());
   if (!pid) {
     reaper_.launch_ends();
     return done(fail(pid.error()));
@@ -114,7 +100,7 @@ void crun_launcher::start(const std::shared_ptr<run>& it, std::vector<std::strin
       done({});
     } else {
       std::string text = error_text(it->log_file);
-      if (text.empty()) text = program_ + " ended with status " + std::to_string(code);
+      if (text.empty()) text = program_.path() + " ended with status " + std::to_string(code);
       done(fail(errc::internal, std::move(text)));
     }
     reaper_.launch_ends();
@@ -124,14 +110,14 @@ void crun_launcher::start(const std::shared_ptr<run>& it, std::vector<std::strin
 result<launched> crun_launcher::outcome(run& it) {
   launched out;
   out.pid = static_cast<pid_t>(std::strtol(read_small(it.pid_file).c_str(), nullptr, 10));
-  if (out.pid <= 0) return fail(errc::internal, program_ + " wrote no pid");
+  if (out.pid <= 0) return fail(errc::internal, program_.path() + " wrote no pid");
   if (!it.console) return out;
   const unique_fd connection(accept4(it.console.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   std::array<char, 256> name{};
   if (connection) receive_with_fd(connection.get(), name.data(), name.size(), out.terminal);
   if (!out.terminal) {
     kill(out.pid, SIGKILL);
-    return fail(errc::internal, program_ + " sent no terminal");
+    return fail(errc::internal, program_.path() + " sent no terminal");
   }
   return out;
 }

@@ -3,11 +3,11 @@
 #pragma once
 #include <memory>
 #include <string>
-#include <unordered_set>
 
 #include "guest/launcher.hpp"
 #include "guest/loop.hpp"
 #include "guest/reaper.hpp"
+#include "guest/spawn.hpp"
 
 namespace arca::guest {
 
@@ -34,7 +34,7 @@ class crun_launcher final : public launcher {
   loop& loop_;
   reaper& reaper_;
   std::string folder_;
-  std::string program_;
+  program program_;
   bool crun_ = true;
   uint64_t runs_ = 0;
 };

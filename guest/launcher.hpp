@@ -3,8 +3,7 @@
 // freezing, numbers - is the same for both and needs no launcher.
 //
 // All calls are made on the loop and do not wait; `done` is called once, on the loop, perhaps before the call returns. A
-// process that was launched
-// becomes a child of the agent (a subreaper), so that reaper sees its end.
+// process that was launched becomes a child of the agent (a subreaper), so that reaper sees its end.
 #pragma once
 #include <sys/types.h>
 

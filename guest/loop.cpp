@@ -91,6 +91,7 @@ int loop::run_timers() {
 
 int loop::run() {
   std::array<epoll_event, 64> events;
+  running_ = true;
   while (running_) {
     const int timeout = run_timers();
     if (!running_) break;

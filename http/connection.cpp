@@ -166,7 +166,6 @@ awaitable<bool> connection::finish(const response& r) {
     sent = co_await write_parts(last);
   }
   if (pumping_) {
-    keep_ = keep_ && parser_->complete();
     pump_stop_ = true;
     pump_wake_.notify();
     deadline_in(goodbye);

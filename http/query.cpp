@@ -124,7 +124,7 @@ bool query_values::flag(std::string_view name) const {
 
 bool query_values::flag_or(std::string_view name, bool otherwise) const { return has(name) ? flag(name) : otherwise; }
 
-result<int64_t> atoi(std::string_view text) { return parse_integer("Atoi", text); }
+result<int64_t> go_atoi(std::string_view text) { return parse_integer("Atoi", text); }
 
 result<int64_t> parse_timestamp(std::string_view text) {
   if (text.empty()) return 0;

@@ -32,7 +32,7 @@ result<std::string> unescape(std::string_view text, bool plus);
 std::string escape_path(std::string_view path);
 
 /// strconv.Atoi. errc::internal, as Docker answers 500: 'strconv.Atoi: parsing "x": invalid syntax'.
-result<int64_t> atoi(std::string_view text);
+result<int64_t> go_atoi(std::string_view text);
 /// "SECONDS[.FRACTION]" to nanoseconds; empty is 0. errc::internal 'strconv.ParseInt: parsing "x": invalid syntax'.
 result<int64_t> parse_timestamp(std::string_view text);
 /// strconv.ParseUint(…, 10, 32) of resize. errc::invalid_argument 'invalid resize height "x": invalid syntax'.

@@ -2,24 +2,15 @@
 #pragma once
 #include <atomic>
 #include <boost/asio/io_context.hpp>
-#include <chrono>
 #include <memory>
 #include <string>
 #include <unordered_set>
 
 #include "http/exchange.hpp"
+#include "http/limits.hpp"
 #include "http/router.hpp"
 
 namespace arca::http {
-
-/// Bounds that a client cannot exceed.
-struct limits {
-  size_t header_bytes = 64u << 10;
-  std::chrono::milliseconds header_time = std::chrono::seconds(60);  ///< from the first byte (or the accept) to the last
-  std::chrono::milliseconds body_stall = std::chrono::seconds(60);   ///< longest pause inside a JSON body
-  std::chrono::milliseconds linger = std::chrono::seconds(30);       ///< for the client to close after a hijacked stream
-  size_t max_connections = 4096;                                     ///< more wait in the kernel's backlog
-};
 
 class connection;
 
@@ -37,9 +28,9 @@ struct shard {
   explicit shard(server_state& s);
   ~shard();
   server_state& server;
+  std::unordered_set<connection*> connections;  ///< outlives io and port, whose ends destroy connections
   boost::asio::io_context io{1};
   std::unique_ptr<ask_port> port;  ///< null in tests without an engine
-  std::unordered_set<connection*> connections;
   bool sweeping = false;
   int64_t date_second = 0;
   std::string date;

@@ -9,6 +9,7 @@
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <cerrno>
 
 #include "http/tls.hpp"
 
@@ -54,7 +55,10 @@ class plain_transport final : public transport {
       message.msg_iov = list.data();
       message.msg_iovlen = count;
       const auto n = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-      if (n < 0) break;
+      if (n < 0) {
+        broken_ = errno != EAGAIN && errno != EINTR;
+        break;
+      }
       total += static_cast<size_t>(n);
       if (static_cast<size_t>(n) < offered) break;
       parts = parts.subspan(count);
@@ -70,9 +74,13 @@ class plain_transport final : public transport {
         parts = parts.subspan(1);
       }
       if (parts.empty()) co_return true;
+      if (broken_) co_return false;
       const auto rest = parts.front().substr(skip);
       const auto [ec, n] = co_await socket_.async_write_some(asio::buffer(rest.data(), rest.size()), as_result);
-      if (ec) co_return false;
+      if (ec) {
+        broken_ = true;
+        co_return false;
+      }
       skip += n;
       if (skip == parts.front().size()) {
         parts = parts.subspan(1);
@@ -98,6 +106,7 @@ class plain_transport final : public transport {
 
  private:
   static constexpr size_t most_parts = 64;
+  bool broken_ = false;  // Asio does not complete a write that begins after one that failed: the edge is gone
   asio::generic::stream_protocol::socket socket_;
 };
 

@@ -9,7 +9,8 @@
 namespace arca::model {
 
 /// Normalised exec configuration: User, Privileged, Tty, ConsoleSize, AttachStdin, AttachStderr, AttachStdout,
-/// DetachKeys, Env, WorkingDir, Cmd. errc::invalid_argument "no exec command specified" and the like.
+/// DetachKeys, Env, WorkingDir, Cmd. errc::invalid_argument "No exec command specified" and the like. DetachKeys are
+/// checked later, when the container is known (parse_exec_detach_keys).
 result<json> decode_exec(std::string_view body, api_version version);
 
 struct exec_start_options {
@@ -21,7 +22,7 @@ result<exec_start_options> decode_exec_start(std::string_view body, api_version 
 struct exec_state {
   std::string id, container_id;
   bool running = false;
-  bool exited = false;     ///< ExitCode is shown (else null)
+  bool exited = false;  ///< ExitCode is shown (else null)
   int32_t exit_code = 0;
   int64_t pid = 0;
   bool can_remove = false;

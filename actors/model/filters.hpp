@@ -42,8 +42,8 @@ class filters {
   std::map<std::string, std::set<std::string>, std::less<>> fields_;
 };
 
-/// A value given to a filter as a regular expression, with Go's meaning for what people write (RE2 subset). An expression
-/// that does not compile matches nothing.
+/// A value given to a filter as a regular expression, with Go's meaning for what people write (RE2 subset). An
+/// expression that does not compile matches nothing.
 bool regex_found(const std::string& expression, std::string_view text);
 
 /// Label filters of prune: label and label!= together.

@@ -1,6 +1,6 @@
-// Request bodies as Go's encoding/json reads them into Docker's structs: keys match without regard to case, unknown keys
-// are ignored, null leaves the zero value, the last duplicate wins, and errors have Go's words. A schema (table of
-// fields) names the struct; the result is a JSON value that has every field of the struct, as Docker would print it.
+// Request bodies as Go's encoding/json reads them into Docker's structs: keys match without regard to case, unknown
+// keys are ignored, null leaves the zero value, the last duplicate wins, and errors have Go's words. A schema
+// (go_schema.hpp) names the struct; the result is a JSON value that has every field of it. marshal() is the way back.
 #pragma once
 #include <nlohmann/json.hpp>
 #include <string>
@@ -10,33 +10,43 @@
 
 namespace arca::model {
 
-/// Object keys keep the order in which the struct declares them.
 using json = nlohmann::json;
 
 namespace go {
-struct schema;  // go_schema.hpp
+struct schema;
 
-/// Which of Docker's wrappers reads the body.
-enum class body_style : uint8_t {
-  strict,   ///< "invalid JSON: …"; content after the value is an error (httputils.ReadJSON, create)
-  lenient,  ///< as strict, but an empty body is the zero value
+/// What an empty body means.
+enum class empty_body : uint8_t {
+  error,  ///< "invalid JSON: got EOF while reading request body" (create)
+  zero,   ///< the zero value (httputils.ReadJSON: exec, update, volumes, networks …)
 };
 
-/// Parses and decodes one value. Errors are errc::invalid_argument with the whole message that Docker answers:
+/// Decodes a request body. Errors are errc::invalid_argument with the whole message that Docker answers:
 /// "invalid JSON: unexpected EOF", "invalid JSON: json: cannot unmarshal number into Go struct field … of type string",
-/// "invalid JSON: got EOF while reading request body", "unexpected content after JSON".
-result<json> decode(std::string_view text, const schema& type, body_style style = body_style::strict);
+/// "unexpected content after JSON".
+result<json> decode(std::string_view body, const schema& type, empty_body empty = empty_body::zero);
 
-/// Only Go's own error text without a prefix (json.Unmarshal): filters, X-Registry-Auth, `changes`.
+/// Go's json.Unmarshal, its error texts without a prefix: filters, X-Registry-Auth, `changes`.
 result<json> unmarshal(std::string_view text, const schema& type);
 
-/// Go's json.Unmarshal into interface{}: any valid JSON, Go's syntax errors otherwise.
-result<json> unmarshal_any(std::string_view text);
+/// The zero value of a Go type: every field, null for nil slices, maps and pointers.
+json zero(const schema& type);
+
+/// decode() for the body that Docker embeds a pointer in: fields that no key named are absent from the answer.
+result<json> decode_present(std::string_view body, const schema& type, empty_body empty);
+/// Adds the zero value of every absent field.
+void fill(json& value, const schema& type);
+
+/// Go's json.Marshal (without HTML escaping): fields in the order of the struct, `omitempty` applied.
+std::string marshal(const json& value, const schema& type);
+void append_marshal(std::string& out, const json& value, const schema& type);
+/// A JSON string literal as Go writes it; bytes that are no UTF-8 become \ufffd.
+void append_string(std::string& out, std::string_view text);
 }  // namespace go
 
-/// Compact text; bytes that are no UTF-8 become U+FFFD, as Go prints them. Never throws.
+/// Compact text of any value; bytes that are no UTF-8 become U+FFFD. Never throws.
 std::string dump(const json& value);
-/// Parses our own documents; errc::internal when they are broken.
+/// Parses one of our own documents; errc::internal when it is broken.
 result<json> parse_document(std::string_view text);
 
 }  // namespace arca::model

@@ -16,16 +16,14 @@ struct inspect_extras {
   int64_t size_rw = 0, size_root_fs = 0;
 };
 
-/// The exact body. Only the newest form is made by a container actor; an older version's form is made from it with
+/// The exact body. A container actor makes the newest form; the edge turns it into an older version's with
 /// inspect_for_version.
 std::string inspect_json(const container_record& r, const inspect_extras& extras, api_version version = {});
-/// What a client of an older version sees, from the newest text.
-std::string inspect_for_version(const std::string& newest, api_version version);
+/// What a client of an older version sees, from the newest text. The text itself when nothing differs.
+std::string inspect_for_version(std::string newest, api_version version);
 
-/// NetworkSettings.Networks as an object (also used by the list).
+/// NetworkSettings.Networks: the networks asked for at create and those attached; addresses only while it runs.
 nlohmann::json networks_json(const container_record& r);
-/// One EndpointSettings object.
-nlohmann::json endpoint_json(const endpoint_settings& e);
 /// MountPoint objects in the order of destinations.
 nlohmann::json mounts_json(const container_record& r);
 

@@ -13,27 +13,27 @@ namespace arca::model {
 
 /// One mount and how it is to be made; `point` is what the record keeps and inspect shows.
 struct mount_plan {
-  mount_point point;                 ///< anonymous volume: type "volume", name empty until acquire_volume has answered
+  mount_point point;  ///< anonymous volume: type "volume", name empty until acquire_volume has answered
   bool anonymous = false;
-  bool copy_data = true;             ///< volume: seed it with the image's files (nocopy not given)
-  bool create_source = false;        ///< bind: make the host folder when it is missing (Binds, CreateMountpoint)
-  bool recursive = true;             ///< bind: rbind
-  bool read_only_recursive = true;   ///< ReadOnlyNonRecursive not given
+  bool copy_data = true;            ///< volume: seed it with the image's files (nocopy not given)
+  bool create_source = false;       ///< bind: make the host folder when it is missing (Binds, CreateMountpoint)
+  bool recursive = true;            ///< bind: rbind
+  bool read_only_recursive = true;  ///< read-only also for mounts below (ReadOnlyNonRecursive not given)
   bool force_recursive_read_only = false;
-  bool from_container = false;       ///< came with VolumesFrom
-  std::string subpath;               ///< below the volume or image
-  std::string driver;                ///< volume driver asked for, "" local
+  bool from_container = false;  ///< came with VolumesFrom
+  bool from_tmpfs_map = false;  ///< HostConfig.Tmpfs
+  std::string subpath;          ///< below the volume or image
+  std::string driver;           ///< volume driver asked for, "" local
   std::map<std::string, std::string> volume_labels, volume_options;
-  std::string tmpfs_options;         ///< "size=1m,mode=700" (type tmpfs)
+  std::string tmpfs_options;  ///< type tmpfs: "size=1048576,mode=700,noexec"
 };
 
-/// A container that VolumesFrom names: its id and mounts. errc::not_found "No such container: x".
+/// A container that VolumesFrom names: its mounts. errc::not_found "No such container: x".
 using volumes_from_lookup = std::function<result<std::vector<mount_point>>(const std::string& container)>;
 
-/// Later stages win for the same destination only where Docker lets them (an anonymous volume yields to all others);
-/// otherwise "Duplicate mount point: /x". Sorted by destination. Errors are Docker's: Binds grammar is errc::internal
-/// (500), the rest errc::invalid_argument. tmpfs of HostConfig.Tmpfs are in the plan too (point.type "tmpfs",
-/// point.driver "HostConfig.Tmpfs": not part of inspect's Mounts).
+/// Sorted by destination. VolumesFrom yields to Binds and Mounts, Config.Volumes yield to all; everything else on one
+/// destination is "Duplicate mount point: /x". Errors have Docker's words: the grammar of Binds is errc::internal
+/// (500), the rest errc::invalid_argument.
 result<std::vector<mount_plan>> plan_mounts(const json& config, const json& host_config,
                                             const volumes_from_lookup& lookup = {});
 

@@ -1,16 +1,17 @@
-// Signal names as Docker takes them: "SIGTERM", "term", "15", "SIGRTMIN+3".
+// Signal names as Docker takes them: "SIGTERM", "term", "15", "RTMIN+3".
 #pragma once
+#include <string>
 #include <string_view>
 
 #include "persistence/base/error.hpp"
 
 namespace arca::model {
 
-/// errc::invalid_argument "invalid signal: x". "0" and numbers that Linux does not have are refused.
+/// Any number but 0 is taken as it is (see valid_signal). errc::invalid_argument "invalid signal: x".
 result<int> parse_signal(std::string_view text);
-/// "SIGTERM" …; "" for unknown numbers.
-std::string_view signal_name(int number);
-/// Whether Linux has this signal (kill's check).
+/// "SIGTERM" …; "" for numbers that Linux does not have.
+std::string signal_name(int number);
+/// Whether Linux has this signal; kill answers 400 "the linux daemon does not support signal 999" otherwise.
 bool valid_signal(int number);
 
 }  // namespace arca::model

@@ -43,7 +43,13 @@ result<void> ip_pool::reserve(net::ip4 address) {
   return {};
 }
 
-void ip_pool::release(net::ip4 address) { used_.erase(address); }
+void ip_pool::release(net::ip4 address) {
+  used_.erase(address);
+}
+
+static bool is_free(const net::subnet4& subnet, const std::vector<net::subnet4>& taken) {
+  return std::none_of(taken.begin(), taken.end(), [&](const auto& t) { return t.overlaps(subnet); });
+}
 
 std::optional<net::subnet4> choose_subnet(const std::vector<address_pool>& pools,
                                           const std::vector<net::subnet4>& taken) {
@@ -53,11 +59,20 @@ std::optional<net::subnet4> choose_subnet(const std::vector<address_pool>& pools
     const uint64_t step = uint64_t{1} << (32 - pool.size);
     for (uint64_t at = base->first(); at <= base->last(); at += step) {
       const net::subnet4 candidate{static_cast<net::ip4>(at), static_cast<uint8_t>(pool.size)};
-      if (std::none_of(taken.begin(), taken.end(), [&](const auto& t) { return t.overlaps(candidate); }))
-        return candidate;
+      if (is_free(candidate, taken)) return candidate;
     }
   }
   return std::nullopt;
+}
+
+std::optional<bridge_addresses> choose_bridge_addresses(const std::optional<bridge_addresses>& stored, bool held,
+                                                        const host_view& host, const std::vector<address_pool>& pools) {
+  if (stored && (held || is_free(stored->subnet, host.taken))) return stored;
+  for (const auto& own : host.own)
+    if (own.prefix <= 30 && is_free(own, host.taken)) return bridge_addresses{own.network(), own.address};
+  const auto chosen = choose_subnet(pools, host.taken);
+  if (!chosen) return std::nullopt;
+  return bridge_addresses{*chosen, chosen->first() + 1};
 }
 
 }  // namespace arca

@@ -40,4 +40,20 @@ class ip_pool {
 std::optional<net::subnet4> choose_subnet(const std::vector<address_pool>& pools,
                                           const std::vector<net::subnet4>& taken);
 
+/// What the host shows when the daemon starts.
+struct host_view {
+  std::vector<net::subnet4> taken;  ///< addresses and routes, but for the default bridge's own
+  std::vector<net::subnet4> own;    ///< addresses of the default bridge's device
+};
+struct bridge_addresses {
+  net::subnet4 subnet;
+  net::ip4 gateway = 0;
+  bool operator==(const bridge_addresses&) const = default;
+};
+/// Addresses of the default network: the stored ones unless the host has come to use them otherwise and no container
+/// holds one (`held`); else those of a bridge device that is already there; else from the pools. Nothing: no pool is
+/// free.
+std::optional<bridge_addresses> choose_bridge_addresses(const std::optional<bridge_addresses>& stored, bool held,
+                                                        const host_view& host, const std::vector<address_pool>& pools);
+
 }  // namespace arca

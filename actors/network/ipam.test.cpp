@@ -44,7 +44,8 @@ TEST_CASE("a wanted address") {
   for (const char* outside : {"10.0.0.1", "172.17.0.0", "172.17.255.255"}) {
     const auto refused = pool.reserve(*parse_ip4(outside));
     CHECK(refused.error().code() == errc::invalid_argument);
-    CHECK(refused.error().message() == std::string("no configured subnet or ip-range contain the IP address ") + outside);
+    CHECK(refused.error().message() ==
+          std::string("no configured subnet or ip-range contain the IP address ") + outside);
   }
   CHECK(next(pool) == "172.17.5.6");
 }
@@ -80,4 +81,22 @@ TEST_CASE("the first subnet that nobody has") {
   CHECK(choose({"172.16.0.0/12", "192.168.0.0/16"}) == "none");
   CHECK_FALSE(choose_subnet({{"nonsense", 24}, {"10.0.0.0/24", 16}}, {}));
   CHECK(choose_subnet({{"255.255.255.0/24", 30}}, {})->first() == *parse_ip4("255.255.255.0"));
+}
+
+TEST_CASE("addresses of the default network over restarts") {
+  const auto pools = settings{}.address_pools;
+  const bridge_addresses stored{*parse_subnet4("172.18.0.0/16"), *parse_ip4("172.18.0.1")};
+  const auto subnet = [](const char* text) { return *parse_subnet4(text); };
+  CHECK(choose_bridge_addresses({}, false, {}, pools)->subnet == subnet("172.17.0.0/16"));
+  CHECK(choose_bridge_addresses({}, false, {}, pools)->gateway == *parse_ip4("172.17.0.1"));
+  CHECK(choose_bridge_addresses(stored, false, {}, pools) == stored);
+  // The host has got a route there: another subnet, unless a container still has an address.
+  const host_view crowded{{subnet("172.18.4.0/24")}, {}};
+  CHECK(choose_bridge_addresses(stored, false, crowded, pools)->subnet == subnet("172.17.0.0/16"));
+  CHECK(choose_bridge_addresses(stored, true, crowded, pools) == stored);
+  // A bridge that somebody has set up is taken as it is.
+  const host_view device{{subnet("192.0.2.0/24")}, {subnet("10.7.0.254/24")}};
+  CHECK(choose_bridge_addresses({}, false, device, pools) ==
+        bridge_addresses{subnet("10.7.0.0/24"), *parse_ip4("10.7.0.254")});
+  CHECK_FALSE(choose_bridge_addresses({}, false, {{subnet("0.0.0.0/0")}, {}}, pools));
 }

@@ -1,8 +1,5 @@
 #include "actors/network/network.hpp"
 
-#include <algorithm>
-#include <set>
-
 #include "actors/core/promise.hpp"
 #include "persistence/base/log.hpp"
 #include "persistence/base/text.hpp"
@@ -19,7 +16,7 @@ network::network(caf::actor_config& config, engine_context& ctx, std::shared_ptr
     if (row.address && pool_ && !pool_->reserve(*row.address))
       log::warn("address of an endpoint row is not of its network", log::kv("network", record_->name),
                 log::kv("container", row.container_id), log::kv("address", net::to_string(*row.address)));
-    by_container_[row.container_id] = {row, true};
+    keep(row, true);
   }
 }
 
@@ -41,21 +38,15 @@ network::behavior_type network::make_behavior() {
   };
 }
 
-std::string network::free_device_name() const {
-  for (;;) {
-    std::string name = "veth" + random_hex(4).substr(0, 7);
-    if (std::none_of(by_container_.begin(), by_container_.end(),
-                     [&](const auto& e) { return e.second.row.host_device == name; }))
-      return name;
-  }
+std::string network::unused(const std::function<std::string()>& make) const {
+  for (;;)
+    if (auto name = make(); names_.count(name) == 0) return name;
 }
 
-std::string network::free_mac() const {
-  for (;;) {
-    std::string mac = net::to_string(net::random_mac());
-    if (std::none_of(by_container_.begin(), by_container_.end(), [&](const auto& e) { return e.second.row.mac == mac; }))
-      return mac;
-  }
+void network::keep(const endpoint_record& row, bool inherited) {
+  if (!row.mac.empty()) names_.insert(row.mac);
+  if (!row.host_device.empty()) names_.insert(row.host_device);
+  by_container_[row.container_id] = {row, inherited};
 }
 
 result<endpoint_record> network::reserve(const allocate_endpoint& request) {
@@ -65,7 +56,7 @@ result<endpoint_record> network::reserve(const allocate_endpoint& request) {
   row.container_id = request.container_id;
   row.container_name = request.container_name;
   if (!pool_) return row;
-  row.mac = free_mac();
+  row.mac = unused([] { return net::to_string(net::random_mac()); });
   if (!request.wanted_mac.empty()) {
     const auto mac = net::parse_mac(lower(request.wanted_mac));
     if (!mac) return fail(errc::invalid_argument, "invalid MAC address " + request.wanted_mac);
@@ -80,7 +71,7 @@ result<endpoint_record> network::reserve(const allocate_endpoint& request) {
     ARCA_CHECK(pool_->reserve(*address));
     row.address = *address;
   }
-  row.host_device = free_device_name();
+  row.host_device = unused([] { return "veth" + random_hex(4).substr(0, 7); });
   return row;
 }
 
@@ -91,10 +82,11 @@ caf::result<endpoint> network::allocate(const allocate_endpoint& request) {
   auto row = reserve(request);
   if (!row) {
     if (!batch.changes.empty())
-      this->request(ctx_.store, caf::infinite, std::move(batch)).then([] {}, [](caf::error&) { /* swept at the next start */ });
+      this->request(ctx_.store, caf::infinite, std::move(batch))
+          .then([] {}, [](caf::error&) { /* swept at the next start */ });
     return to_caf(row.error());
   }
-  by_container_[request.container_id] = {*row, false};
+  keep(*row, false);
   row_change put;
   put.in = table::endpoints;
   put.key = row->id;
@@ -137,6 +129,8 @@ row_change network::drop(const std::string& container_id) {
   change.erase = true;
   change.key = found->second.row.id;
   if (pool_ && found->second.row.address) pool_->release(*found->second.row.address);
+  names_.erase(found->second.row.mac);
+  names_.erase(found->second.row.host_device);
   by_container_.erase(found);
   return change;
 }
@@ -167,8 +161,7 @@ caf::result<void> network::reconcile(const reconcile_networks& asked) {
   }
   auto promise = make_response_promise<void>();
   request(ctx_.store, caf::infinite, std::move(batch))
-      .then([this, promise] { sweep(promise); },
-            [promise](caf::error& e) mutable { promise.deliver(std::move(e)); });
+      .then([this, promise] { sweep(promise); }, [promise](caf::error& e) mutable { promise.deliver(std::move(e)); });
   return promise;
 }
 
@@ -200,8 +193,10 @@ void network::sweep(caf::typed_response_promise<void> promise) {
               return {};
             },
             [promise](const result<void>& done) mutable {
-              if (done) deliver_ok(promise);
-              else promise.deliver(to_caf(done.error()));
+              if (done)
+                deliver_ok(promise);
+              else
+                promise.deliver(to_caf(done.error()));
             });
       });
 }

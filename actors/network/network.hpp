@@ -1,5 +1,9 @@
 // One network: who has which address. It never touches a device but to sweep the host ends that nobody owns.
 #pragma once
+#include <caf/typed_event_based_actor.hpp>
+#include <functional>
+#include <set>
+
 #include "actors/core/context.hpp"
 #include "actors/network/ipam.hpp"
 #include "actors/network/network_record.hpp"
@@ -7,9 +11,10 @@
 namespace arca {
 
 /// What a network's actor answers; the manager delegates to it.
-using network_actor = caf::typed_actor<
-    caf::replies_to<allocate_endpoint>::with<endpoint>, caf::replies_to<release_endpoints>::with<void>,
-    caf::replies_to<reconcile_networks>::with<void>, caf::replies_to<inspect_network>::with<json_document>>;
+using network_actor =
+    caf::typed_actor<caf::replies_to<allocate_endpoint>::with<endpoint>, caf::replies_to<release_endpoints>::with<void>,
+                     caf::replies_to<reconcile_networks>::with<void>,
+                     caf::replies_to<inspect_network>::with<json_document>>;
 
 class network : public tracked<network_actor::base> {
  public:
@@ -31,14 +36,15 @@ class network : public tracked<network_actor::base> {
   void sweep(caf::typed_response_promise<void> promise);
   /// Forgets the endpoint and frees its address; the change erases its row.
   row_change drop(const std::string& container_id);
-  std::string free_device_name() const;
-  std::string free_mac() const;
+  std::string unused(const std::function<std::string()>& make) const;
+  void keep(const endpoint_record& row, bool inherited);
   endpoint answer(const endpoint_record& row) const;
 
   engine_context& ctx_;
   std::shared_ptr<const network_record> record_;
   std::optional<ip_pool> pool_;
   std::map<std::string, entry> by_container_;
+  std::set<std::string> names_;  ///< MACs and devices of the endpoints
 };
 
 }  // namespace arca

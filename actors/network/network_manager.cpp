@@ -1,8 +1,10 @@
 #include "actors/network/network_manager.hpp"
 
+#include <algorithm>
 #include <caf/actor_system.hpp>
 #include <caf/typed_event_based_actor.hpp>
 #include <deque>
+#include <set>
 
 #include "actors/core/promise.hpp"
 #include "actors/network/network.hpp"
@@ -17,17 +19,14 @@ namespace {
 constexpr size_t restart_limit = 5;  // failures of one child within restart_window before the manager gives up
 constexpr int64_t restart_window = 30'000'000'000;
 
-struct host_view {
-  std::vector<net::subnet4> taken, own;  ///< by others; of the bridge device
-};
-
 class network_manager : public tracked<network_manager_actor::base> {
  public:
   network_manager(caf::actor_config& config, engine_context& ctx)
       : tracked(config, *ctx.actors, "/networks", "network_manager"), ctx_(ctx) {}
 
   behavior_type make_behavior() override {
-    set_exception_handler([](std::exception_ptr&) { return caf_error(errc::internal, "networks failed unexpectedly"); });
+    set_exception_handler(
+        [](std::exception_ptr&) { return caf_error(errc::internal, "networks failed unexpectedly"); });
     set_down_handler([this](caf::down_msg& down) { child_ended(down); });
     load_networks();
     return {
@@ -86,8 +85,11 @@ class network_manager : public tracked<network_manager_actor::base> {
             [this](const loaded_rows& rows) {
               for (const auto& row : rows.rows) {
                 auto parsed = network_from_document(row.document);
-                if (parsed) records_[parsed->name] = std::move(*parsed);
-                else log::error("network row set aside", log::kv("network", row.key), log::kv("reason", parsed.error().message()));
+                if (parsed)
+                  records_[parsed->name] = std::move(*parsed);
+                else
+                  log::error("network row set aside", log::kv("network", row.key),
+                             log::kv("reason", parsed.error().message()));
               }
               load_endpoints();
             },
@@ -98,15 +100,18 @@ class network_manager : public tracked<network_manager_actor::base> {
     load_rows load;
     load.from = table::endpoints;
     request(ctx_.store, caf::infinite, load)
-        .await([this](const loaded_rows& rows) { look_at_host(parse_endpoints(rows)); }, [this](caf::error& e) { quit(e); });
+        .await([this](const loaded_rows& rows) { look_at_host(parse_endpoints(rows)); },
+               [this](caf::error& e) { quit(e); });
   }
 
   static std::vector<endpoint_record> parse_endpoints(const loaded_rows& rows) {
     std::vector<endpoint_record> endpoints;
     for (const auto& row : rows.rows) {
       auto parsed = endpoint_from_document(row.document);
-      if (parsed) endpoints.push_back(std::move(*parsed));
-      else log::error("endpoint row set aside", log::kv("endpoint", row.key), log::kv("reason", parsed.error().message()));
+      if (parsed)
+        endpoints.push_back(std::move(*parsed));
+      else
+        log::error("endpoint row set aside", log::kv("endpoint", row.key), log::kv("reason", parsed.error().message()));
     }
     return endpoints;
   }
@@ -173,27 +178,16 @@ class network_manager : public tracked<network_manager_actor::base> {
     request(ctx_.store, caf::infinite, std::move(changed)).await([] {}, [this](caf::error& e) { quit(e); });
   }
 
-  // The stored subnet stays unless the host has come to use it otherwise and no container holds an address of it.
   void choose_addresses(network_record& record, const host_view& host, const std::vector<endpoint_record>& endpoints) {
     record.bridge = ctx_.config.bridge_name;
-    const auto free = [&](const net::subnet4& s) {
-      return std::none_of(host.taken.begin(), host.taken.end(), [&](const auto& t) { return t.overlaps(s); });
-    };
     const bool held = std::any_of(endpoints.begin(), endpoints.end(),
                                   [&](const auto& e) { return e.network_id == record.id && e.address; });
-    if (record.subnet && (held || free(*record.subnet))) return;
-    auto chosen = choose_subnet(ctx_.config.address_pools, host.taken);
-    if (!host.own.empty() && host.own[0].prefix <= 30 && free(host.own[0])) {  // a bridge that is already there
-      record.subnet = host.own[0].network();
-      record.gateway = host.own[0].address;
-      return;
-    }
-    if (!chosen) {
-      log::error("every address pool overlaps a route of the host: the default network gets the first one");
-      chosen = choose_subnet(ctx_.config.address_pools, {});
-    }
-    record.subnet = chosen;
-    record.gateway = chosen ? chosen->first() + 1 : 0;
+    std::optional<bridge_addresses> stored;
+    if (record.subnet) stored = bridge_addresses{*record.subnet, record.gateway};
+    const auto chosen = choose_bridge_addresses(stored, held, host, ctx_.config.address_pools);
+    if (!chosen) log::error("every address pool overlaps what the host uses: the network bridge has no addresses");
+    record.subnet = chosen ? std::optional(chosen->subnet) : std::nullopt;
+    record.gateway = chosen ? chosen->gateway : 0;
   }
 
   // ---- children
@@ -240,7 +234,8 @@ class network_manager : public tracked<network_manager_actor::base> {
     if (const auto by_id = networks_.find(name); by_id != networks_.end()) return &by_id->second;
     if (const auto by_name = ids_.find(name); by_name != ids_.end()) return &networks_.at(by_name->second);
     std::vector<known_network*> matches;
-    for (auto at = networks_.lower_bound(name); !name.empty() && at != networks_.end() && starts_with(at->first, name); ++at)
+    for (auto at = networks_.lower_bound(name); !name.empty() && at != networks_.end() && starts_with(at->first, name);
+         ++at)
       matches.push_back(&at->second);
     if (matches.empty()) return fail(errc::not_found, "network " + name + " not found");
     if (matches.size() > 1)
@@ -255,6 +250,8 @@ class network_manager : public tracked<network_manager_actor::base> {
     if (!found) return to_caf(found.error());
     auto& n = **found;
     if (auto down = unavailable(n)) return *down;
+    if (n.record->driver == "bridge" && !n.record->subnet)
+      return caf_error(errc::internal, "all predefined address pools have been fully subnetted");
     if (ready(n)) {
       n.containers.insert(wanted.container_id);
       return delegate(n.handle, wanted);
@@ -268,7 +265,8 @@ class network_manager : public tracked<network_manager_actor::base> {
 
   static bool ready(const known_network& n) {
     if (n.record->driver != "bridge") return true;
-    return n.device_index != 0 && net::link_index(n.record->bridge) == n.device_index;  // one ioctl: somebody may remove it
+    return n.device_index != 0 &&
+           net::link_index(n.record->bridge) == n.device_index;  // one ioctl: somebody may remove it
   }
 
   /// Devices of these networks, and one firewall for them and all that were prepared before.
@@ -350,7 +348,8 @@ class network_manager : public tracked<network_manager_actor::base> {
     for (auto& [id, n] : networks_) {
       if (!n.handle) continue;
       all.push_back(&n);
-      const bool used = std::any_of(n.containers.begin(), n.containers.end(), [&](const auto& c) { return alive.count(c) != 0; });
+      const bool used =
+          std::any_of(n.containers.begin(), n.containers.end(), [&](const auto& c) { return alive.count(c) != 0; });
       // What an idle host still has of an earlier daemon is put right, but nothing is made before it is needed.
       if (n.record->driver == "bridge" && (used || net::link_index(n.record->bridge) != 0)) bridges.push_back(&n);
     }
@@ -371,11 +370,14 @@ class network_manager : public tracked<network_manager_actor::base> {
     auto done = [p](caf::error e) {
       if (e && !p->first) p->first = std::move(e);
       if (--p->open != 0) return;
-      if (p->first) p->promise.deliver(std::move(p->first));
-      else deliver_ok(p->promise);
+      if (p->first)
+        p->promise.deliver(std::move(p->first));
+      else
+        deliver_ok(p->promise);
     };
     for (auto* n : children)
-      request(n->handle, caf::infinite, message).then([done] { done({}); }, [done](caf::error& e) { done(std::move(e)); });
+      request(n->handle, caf::infinite, message)
+          .then([done] { done({}); }, [done](caf::error& e) { done(std::move(e)); });
     if (children.empty()) deliver_ok(p->promise);
     return p->promise;
   }

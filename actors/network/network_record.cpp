@@ -8,7 +8,9 @@ namespace arca {
 namespace {
 using json = nlohmann::ordered_json;
 
-std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+std::string dump(const json& value) {
+  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
 
 std::string text_of(const json& object, const char* key) {
   const auto found = object.find(key);
@@ -92,9 +94,8 @@ std::string network_json(const network_record& n, const std::map<std::string, en
     containers[id] = {{"Name", e.container_name},
                       {"EndpointID", e.id},
                       {"MacAddress", e.mac},
-                      {"IPv4Address", e.address && n.subnet
-                                          ? net::to_string(net::subnet4{*e.address, n.subnet->prefix})
-                                          : std::string{}},
+                      {"IPv4Address", e.address && n.subnet ? net::to_string(net::subnet4{*e.address, n.subnet->prefix})
+                                                            : std::string{}},
                       {"IPv6Address", ""}};
   json options = json::object();
   if (n.name == "bridge")

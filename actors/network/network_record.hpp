@@ -13,10 +13,10 @@ namespace arca {
 
 /// Row of table networks: key the id, unique the name.
 struct network_record {
-  std::string id, name, driver;          ///< driver: bridge, host, null
-  int64_t created = 0;                   ///< unix nanoseconds
-  std::string bridge;                    ///< host device; bridge networks only
-  std::optional<net::subnet4> subnet;    ///< bridge networks only
+  std::string id, name, driver;        ///< driver: bridge, host, null
+  int64_t created = 0;                 ///< unix nanoseconds
+  std::string bridge;                  ///< host device; bridge networks only
+  std::optional<net::subnet4> subnet;  ///< bridge networks only
   net::ip4 gateway = 0;
   uint32_t mtu = 1500;
   std::map<std::string, std::string> labels;

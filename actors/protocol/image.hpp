@@ -46,7 +46,8 @@ struct tag_image {
 struct remove_image {
   std::string reference;
   bool force = false, prune_parents = true;
-  ARCA_MESSAGE(remove_image, reference, force, prune_parents)
+  std::vector<std::string> running;  ///< ids of the containers that run now (from the directory): they bar even `force`
+  ARCA_MESSAGE(remove_image, reference, force, prune_parents, running)
 };
 struct prune_images {
   std::string filters;

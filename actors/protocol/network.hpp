@@ -42,7 +42,8 @@ struct list_networks {
 struct inspect_network {
   std::string name;
   bool verbose = false;
-  ARCA_MESSAGE(inspect_network, name, verbose)
+  std::string scope;         ///< of the query; anything but "" and "local" finds nothing
+  ARCA_MESSAGE(inspect_network, name, verbose, scope)
 };
 /// Only what create's checks need: errc::not_found "network NAME not found", else the network's id.
 struct find_network {

@@ -10,7 +10,8 @@ namespace arca {
 struct acquire_volume {
   std::string name, driver, container_id;
   std::map<std::string, std::string> labels, options;
-  ARCA_MESSAGE(acquire_volume, name, driver, container_id, labels, options)
+  bool anonymous = false;    ///< with a name: taken over (--volumes-from) from a mount that had none, so `rm -v` may remove it
+  ARCA_MESSAGE(acquire_volume, name, driver, container_id, labels, options, anonymous)
 };
 struct acquired_volume {
   std::string name, driver, mountpoint;
@@ -23,14 +24,21 @@ struct release_volumes {
   bool remove_anonymous = false;
   ARCA_MESSAGE(release_volumes, container_id, remove_anonymous)
 };
+/// After a restart of the daemon: every container there is. What others used is given back, their anonymous volumes go.
+struct reconcile_volumes {
+  std::vector<std::string> containers;
+  ARCA_MESSAGE(reconcile_volumes, containers)
+};
 struct create_volume {
   std::string name, driver;
   std::map<std::string, std::string> labels, options;
-  ARCA_MESSAGE(create_volume, name, driver, labels, options)
+  bool has_labels = false, has_options = false;  ///< an empty object was given: shown as {}, not null
+  ARCA_MESSAGE(create_volume, name, driver, labels, options, has_labels, has_options)
 };
 struct list_volumes {
   std::string filters;
-  ARCA_MESSAGE(list_volumes, filters)
+  bool usage = false;        ///< with UsageData (system df): walks the volumes' files
+  ARCA_MESSAGE(list_volumes, filters, usage)
 };
 struct inspect_volume {
   std::string name;
@@ -41,6 +49,7 @@ struct remove_volume {
   bool force = false;
   ARCA_MESSAGE(remove_volume, name, force)
 };
+/// Anonymous volumes that nobody uses; with the filter all=true every unused one (clients below API 1.42 mean that).
 struct prune_volumes {
   std::string filters;
   ARCA_MESSAGE(prune_volumes, filters)
@@ -48,6 +57,7 @@ struct prune_volumes {
 
 using volume_manager_actor = caf::typed_actor<
     caf::replies_to<acquire_volume>::with<acquired_volume>, caf::replies_to<release_volumes>::with<void>,
+    caf::replies_to<reconcile_volumes>::with<void>,
     caf::replies_to<create_volume>::with<json_document>, caf::replies_to<list_volumes>::with<json_document>,
     caf::replies_to<inspect_volume>::with<json_document>, caf::replies_to<remove_volume>::with<void>,
     caf::replies_to<prune_volumes>::with<json_document>>;
@@ -57,6 +67,7 @@ CAF_BEGIN_TYPE_ID_BLOCK(arca_volumes, caf::first_custom_type_id + 90)
   CAF_ADD_TYPE_ID(arca_volumes, (arca::acquire_volume))
   CAF_ADD_TYPE_ID(arca_volumes, (arca::acquired_volume))
   CAF_ADD_TYPE_ID(arca_volumes, (arca::release_volumes))
+  CAF_ADD_TYPE_ID(arca_volumes, (arca::reconcile_volumes))
   CAF_ADD_TYPE_ID(arca_volumes, (arca::create_volume))
   CAF_ADD_TYPE_ID(arca_volumes, (arca::list_volumes))
   CAF_ADD_TYPE_ID(arca_volumes, (arca::inspect_volume))

@@ -38,6 +38,11 @@ class log_writer {
   void restart();
 
   const log_position& position() const { return position_; }
+  /// A line has begun that is not in the log.
+  bool unfinished() const {
+    const auto begun = [](const open_line& line) { return line.continued || !line.bytes.empty(); };
+    return begun(position_.lines[0]) || begun(position_.lines[1]);
+  }
   log_place place() const { return {files_->current(), position_.size}; }
 
  private:

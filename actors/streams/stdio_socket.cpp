@@ -67,10 +67,7 @@ void stdio_socket::pause(bool paused) {
 void stdio_socket::on_ready(uint32_t events) {
   if ((events & EPOLLOUT) != 0) send();
   if (!fd_) return;
-  if (!paused_ && (events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0)
-    read_once();
-  else if ((events & (EPOLLHUP | EPOLLERR)) != 0 && (events & EPOLLIN) == 0)
-    broken("the agent has closed the connection");
+  if (!paused_ && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) read_once();
 }
 
 bool stdio_socket::read_once() {
@@ -190,6 +187,10 @@ void stdio_socket::send() {
     if (out_.capacity() > (64u << 10)) out_ = std::string();
   } else if (out_.size() - sent_ > out_limit) {
     return broken("the agent does not read");
+  } else if (sent_ > out_limit / 2) {
+    out_.erase(0, sent_);
+    if (last_resize_ != std::string::npos) last_resize_ = last_resize_ >= sent_ ? last_resize_ - sent_ : std::string::npos;
+    sent_ = 0;
   }
   update();
 }

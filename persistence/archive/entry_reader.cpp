@@ -11,7 +11,9 @@ locale_t c_locale() {
 }  // namespace
 
 c_locale_scope::c_locale_scope() : before_(::uselocale(c_locale())) {}
-c_locale_scope::~c_locale_scope() { ::uselocale(before_); }
+c_locale_scope::~c_locale_scope() {
+  ::uselocale(before_);
+}
 
 entry_reader::entry_reader(const byte_source& source) : source_(source), archive_(archive_read_new()) {
   archive_read_support_format_tar(archive_.get());
@@ -37,11 +39,11 @@ tl::unexpected<error> entry_reader::failure(std::string_view what) {
   if (source_error_.code() != errc::none) return fail(source_error_);
   const char* text = archive_error_string(archive_.get());
   const std::string_view reason = text == nullptr ? std::string_view("unknown error") : text;
-  if (reason.find("runcated") != std::string_view::npos) return fail(errc::invalid_argument, "unexpected EOF");
+  if (reason.find("runcated") != std::string_view::npos) return fail(bad_archive, "unexpected EOF");
   if (reason.find("Unrecognized archive format") != std::string_view::npos ||
       reason.find("Damaged tar archive") != std::string_view::npos)
-    return fail(errc::invalid_argument, "archive/tar: invalid tar header");
-  return fail(errc::invalid_argument, "archive/tar: " + std::string(what) + ": " + std::string(reason));
+    return fail(bad_archive, "archive/tar: invalid tar header");
+  return fail(bad_archive, "archive/tar: " + std::string(what) + ": " + std::string(reason));
 }
 
 result<archive_entry*> entry_reader::next() {
@@ -66,7 +68,7 @@ result<entry_reader::block> entry_reader::read() {
   la_int64_t offset = 0;
   const int code = archive_read_data_block(archive_.get(), &data, &size, &offset);
   if (code != ARCHIVE_OK && code != ARCHIVE_EOF) return failure("content");
-  if (offset < 0) return fail(errc::invalid_argument, "archive/tar: invalid tar header");
+  if (offset < 0) return fail(bad_archive, "archive/tar: invalid tar header");
   block out{{static_cast<const char*>(data), size}, static_cast<uint64_t>(offset), payload_, code == ARCHIVE_EOF};
   if (out.end) out.data = {};
   payload_ += out.data.size();

@@ -1,5 +1,5 @@
-// libarchive's tar reader over a byte_source: the one place that parses tar. Names come out as the bytes that the archive
-// holds, whatever the process's locale is.
+// libarchive's tar reader over a byte_source: the one place that parses tar. Names come out as the bytes that the
+// archive holds, whatever the process's locale is.
 #pragma once
 #include <archive.h>
 #include <archive_entry.h>
@@ -14,8 +14,9 @@
 
 namespace arca::archive {
 
-/// libarchive converts pax names from UTF-8 to the thread's character set (and normalises them to NFC when that is UTF-8).
-/// In the C locale a name that is not ASCII fails to convert, and libarchive falls back to the raw bytes: what we want.
+/// libarchive converts pax names from UTF-8 to the thread's character set (and normalises them to NFC when that is
+/// UTF-8). In the C locale a name that is not ASCII fails to convert, and libarchive falls back to the raw bytes: what
+/// we want.
 class c_locale_scope {
  public:
   c_locale_scope();

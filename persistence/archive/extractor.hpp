@@ -24,7 +24,7 @@ enum class extract_mode : uint8_t {
 
 struct extract_limits {
   uint64_t max_bytes = uint64_t{256} << 30;  ///< of file content that is really in the stream
-  uint64_t max_entries = 2'000'000;
+  uint64_t max_entries = 1'000'000;
   uint32_t max_depth = 512;          ///< components of a name
   uint64_t max_metadata = 1u << 20;  ///< bytes of extended attributes of one entry
 };
@@ -37,6 +37,7 @@ struct owner {
 /// Content of a regular file as it stood in the stream; reported in stream order while unpacking (layer headers log).
 struct payload_range {
   std::string_view path;  ///< below the root, links resolved
+  uint64_t entry = 0;     ///< number of the entry in the archive
   uint64_t file_offset = 0;
   uint64_t stream_offset = 0;
   uint64_t length = 0;
@@ -68,7 +69,7 @@ struct extract_result {
 };
 
 /// Unpacks the whole stream; what follows the end mark of the archive is read and ignored. An empty stream is an empty
-/// archive. errc::invalid_argument: the archive is broken or forbidden ("archive/tar: invalid tar header" when it is no
+/// archive. bad_archive: the archive is broken or forbidden ("archive/tar: invalid tar header" when it is no
 /// tar), or over a limit. What was unpacked before an error stays: the caller removes the folder.
 result<extract_result> extract(int root, const byte_source& source, const extract_options& options);
 

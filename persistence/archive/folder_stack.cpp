@@ -63,12 +63,6 @@ void folder_stack::leave_all() {
     ::futimens(levels_.front().fd.get(), found->second.data());
 }
 
-void folder_stack::forget(std::string_view path) {
-  times_.erase(std::string(path));
-  const std::string prefix = std::string(path) + "/";
-  std::erase_if(times_, [&](const auto& item) { return item.first.compare(0, prefix.size(), prefix) == 0; });
-}
-
 result<void> folder_stack::push(std::string_view name, unique_fd fd, std::string path) {
   struct stat st {};
   if (::fstat(fd.get(), &st) != 0) return fail_errno("stat " + path);
@@ -87,7 +81,7 @@ result<void> folder_stack::push_link(std::string_view name) {
   }
   ARCA_TRY(path, real_path(fd.get()));
   if (path.compare(0, root_real_.size(), root_real_) != 0)
-    return fail(errc::invalid_argument, link + " is outside of the archive's root");
+    return fail(bad_archive, link + " is outside of the archive's root");
   const size_t start = path.find_first_not_of('/', root_real_.size());
   return push(name, std::move(fd), start == std::string::npos ? "" : path.substr(start));
 }
@@ -116,7 +110,7 @@ result<void> folder_stack::push_child(std::string_view name, bool make) {
       if (replaced) continue;
     }
     if (!S_ISDIR(st.st_mode))
-      return fail(errc::invalid_argument, "mkdir " + below(levels_.back().path, name) + ": not a directory");
+      return fail(bad_archive, "mkdir " + below(levels_.back().path, name) + ": not a directory");
   }
   return fail(errc::internal, "open " + below(levels_.back().path, name) + ": it keeps changing");
 }

@@ -1,5 +1,5 @@
-// The folders from the root to where the archive's entries now go, held open: entries of one folder follow each other, so
-// that nearly every entry costs no lookup at all. Also the place that sets folder times when nothing more comes.
+// The folders from the root to where the archive's entries now go, held open: entries of one folder follow each other,
+// so that nearly every entry costs no lookup at all. Also the place that sets folder times when nothing more comes.
 #pragma once
 #include <sys/stat.h>
 
@@ -10,7 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "persistence/base/error.hpp"
+#include "persistence/archive/stream.hpp"
 #include "persistence/base/unique_fd.hpp"
 
 namespace arca::archive {
@@ -34,13 +34,14 @@ class folder_stack {
   /// Goes into a child of the folder entered last that is known to be a real folder.
   result<folder> enter_child(std::string_view name);
 
+  /// The mode of the folder entered last was changed to this.
+  void mode_changed(mode_t mode) { levels_.back().setgid = (mode & S_ISGID) != 0; }
+
   /// A whiteout in the way of a folder: the function removes it and makes the folder. Set for layers.
   std::function<result<bool>(int parent, const std::string& name)> replace_whiteout;
 
   /// This folder gets these times as soon as it is left.
   void set_times(std::string path, const times& when) { times_[std::move(path)] = when; }
-  /// Forgets the times of a folder that was removed, and of all below it.
-  void forget(std::string_view path);
   /// Leaves every folder. Afterwards all times are set.
   void leave_all();
 

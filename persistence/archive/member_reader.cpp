@@ -71,7 +71,7 @@ result<std::string_view> member_reader::read() {
       return std::string_view();
     }
     if (!block.end && (block.offset < s.at || block.offset + block.data.size() > s.size))
-      return fail(errc::invalid_argument, "archive/tar: invalid tar header");
+      return fail(bad_archive, "archive/tar: invalid tar header");
   }
   if (s.held_at > s.at) {
     if (s.zeros.empty()) s.zeros.assign(zero_piece, '\0');
@@ -84,7 +84,7 @@ result<std::string_view> member_reader::read() {
 }
 
 result<std::string> member_reader::read_all(size_t limit) {
-  if (self_->size > limit) return fail(errc::invalid_argument, "archive: member is too large");
+  if (self_->size > limit) return fail(bad_archive, "archive: member is too large");
   std::string out;
   for (;;) {
     ARCA_TRY(piece, read());

@@ -25,11 +25,11 @@ class member_reader {
   member_reader(const member_reader&) = delete;
   member_reader& operator=(const member_reader&) = delete;
 
-  /// The next member; false at the end. errc::invalid_argument: broken archive, or a name that climbs above the root.
+  /// The next member; false at the end. bad_archive: broken archive, or a name that climbs above the root.
   result<bool> next(member_header& into);
   /// Content of the current member, piece by piece, holes filled with zeros; empty at its end.
   result<std::string_view> read();
-  /// The whole content; errc::invalid_argument when it is longer than `limit`.
+  /// The whole content; bad_archive when it is longer than `limit`.
   result<std::string> read_all(size_t limit);
 
  private:

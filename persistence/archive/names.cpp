@@ -5,8 +5,8 @@
 namespace arca::archive {
 
 result<std::vector<std::string_view>> split_name(std::string_view name, size_t max_depth) {
-  if (name.size() > 4095) return fail(errc::invalid_argument, "archive: name of more than 4095 bytes");
-  if (name.find('\0') != std::string_view::npos) return fail(errc::invalid_argument, "archive: name with a NUL byte");
+  if (name.size() > 4095) return fail(bad_archive, "archive: name of more than 4095 bytes");
+  if (name.find('\0') != std::string_view::npos) return fail(bad_archive, "archive: name with a NUL byte");
   const bool absolute = !name.empty() && name.front() == '/';
   std::vector<std::string_view> parts;
   for (std::string_view rest = name; !rest.empty();) {
@@ -18,12 +18,12 @@ result<std::vector<std::string_view>> split_name(std::string_view name, size_t m
       if (!parts.empty())
         parts.pop_back();
       else if (!absolute)
-        return fail(errc::invalid_argument, go_quote(name) + " is outside of the archive's root");
+        return fail(bad_archive, "invalid entry name " + go_quote(name));
       continue;
     }
     parts.push_back(part);
   }
-  if (parts.size() > max_depth) return fail(errc::invalid_argument, "archive: " + go_quote(name) + " is nested too deep");
+  if (parts.size() > max_depth) return fail(bad_archive, "archive: " + go_quote(name) + " is nested too deep");
   return parts;
 }
 

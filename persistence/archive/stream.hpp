@@ -8,6 +8,9 @@
 
 namespace arca::archive {
 
+/// The code of "this archive is broken or forbidden": Docker answers 500 to it.
+inline constexpr errc bad_archive = errc::internal;
+
 /// The next piece of a stream, valid until the next call; empty at the end.
 using byte_source = std::function<result<std::string_view>()>;
 /// Takes a piece; an error stops whoever produces it.

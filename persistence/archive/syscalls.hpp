@@ -35,6 +35,8 @@ inline unique_fd open_no_links(int root, const std::string& path, int flags) {
 }
 
 /// "/proc/self/fd/N": a path to an open file for calls that take no descriptor.
-inline std::string proc_path(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
+inline std::string proc_path(int fd) {
+  return "/proc/self/fd/" + std::to_string(fd);
+}
 
 }  // namespace arca::archive

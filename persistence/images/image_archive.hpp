@@ -9,20 +9,9 @@
 
 #include "persistence/archive/stream.hpp"
 #include "persistence/images/layer_store.hpp"
+#include "persistence/images/platform.hpp"
 
 namespace arca::images {
-
-struct platform {
-  std::string os, architecture, variant;
-  bool empty() const noexcept { return os.empty() && architecture.empty(); }
-};
-/// "linux/arm64/v8" → platform; errc::invalid_argument in Docker's words.
-result<platform> parse_platform(const std::string& text);
-std::string to_string(const platform& p);  ///< "linux/amd64", with variant if there is one
-/// The platform of this machine.
-platform host_platform();
-/// Does an image for `have` run where `want` is asked? Empty variants match any.
-bool matches(const platform& want, const platform& have) noexcept;
 
 /// An image whose layers are in the store and whose config was checked against them.
 struct loaded_image {
@@ -66,10 +55,11 @@ struct saved_image {
 result<void> save(const layer_store& layers, const std::vector<saved_image>& images, const archive::byte_sink& sink);
 
 struct import_options {
-  platform target;      ///< empty: this machine's
-  std::string message;  ///< history comment; Docker's default is "Imported from -"
-  std::string config;   ///< JSON of the `config` object (the changes applied); empty: "{}"
-  int64_t created = 0;  ///< unix nanoseconds; 0: now
+  platform target;             ///< empty: this machine's
+  std::string message;         ///< history comment; Docker's default is "Imported from -"
+  std::string config;          ///< JSON of the `config` object (the changes applied); empty: "{}"
+  int64_t created = 0;         ///< unix nanoseconds; 0: now
+  std::string docker_version;  ///< written into the image config
 };
 
 /// A root file system (tar, compressed or not) as an image with one layer.

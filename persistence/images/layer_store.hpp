@@ -7,7 +7,7 @@
 // A layer is a folder `diff` in overlayfs' form, `meta.json`, and `headers.zst`: the tar stream without the content of
 // its files, from which the original tar can be put together again, byte by byte (docker save, push). Layers do not
 // depend on each other on disk; several are unpacked at the same time. A crash leaves only tmp-… folders, which open()
-// removes. All members of layer_store are thread-safe.
+// removes. All members of layer_store are thread-safe. One process uses a folder at a time.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -59,6 +59,7 @@ struct layer_expectation {
 };
 
 class layer_store;
+struct layer_meta;
 
 /// One layer being unpacked. One thread feeds. Destruction without commit() removes everything.
 class layer_writer {
@@ -74,8 +75,10 @@ class layer_writer {
   /// text ("filesystem layer verification failed for digest …") when they are not what was expected.
   result<void> finish();
   /// Makes the finished layer visible under `chain_id`. If that layer is there already, this one is dropped and the
-  /// other returned. `durable`: files are on disk first (a power cut cannot leave a hollow layer).
-  result<layer_info> commit(const std::string& chain_id, bool durable = true);
+  /// other returned. `durable`: the files are on disk first. Without it the layer is safe against the crash of any
+  /// process; after a power cut, open() checks its content against the diff id and sets it aside when that fails.
+  /// sync() makes layers durable later, many at once.
+  result<layer_info> commit(const std::string& chain_id, bool durable = false);
 
   /// Uncompressed tar bytes that are unpacked so far; any thread.
   uint64_t unpacked() const noexcept;
@@ -106,6 +109,9 @@ class layer_store {
 
   result<std::unique_ptr<layer_writer>> begin(layer_expectation expected = {});
 
+  /// A layer with this diff id, on whatever chain.
+  std::optional<layer_info> find_diff(const std::string& diff_id) const;
+
   /// Removes a layer: it is invisible when this returns; deleting the files may take long (big trees). Missing:
   /// success.
   result<void> remove(const std::string& chain_id);
@@ -114,18 +120,27 @@ class layer_store {
   /// were given means that the files were changed.
   result<void> read_tar(const std::string& chain_id, const archive::byte_sink& sink) const;
 
+  /// Writes all layers that were committed without `durable` to disk (syncfs) and notes it. May take seconds.
+  result<void> sync();
+
   const std::string& folder() const noexcept { return folder_; }
 
  private:
   friend class layer_writer;
+  struct stored {
+    layer_info info;
+    bool synced = false;
+  };
   explicit layer_store(std::string folder, layer_limits limits) : folder_(std::move(folder)), limits_(limits) {}
   result<void> scan();
-  result<layer_info> publish(layer_info info, const std::string& temporary, bool durable);
+  void take_up(const std::string& name, const std::string& boot_id);
+  std::string path_of(const std::string& chain_id) const;
+  result<layer_info> publish(const layer_meta& meta, const std::string& temporary);
 
   const std::string folder_;
   const layer_limits limits_;
   mutable std::mutex mutex_;
-  std::map<std::string, layer_info> layers_;  // by chain id
+  std::map<std::string, stored> layers_;  // by chain id
 };
 
 }  // namespace arca::images

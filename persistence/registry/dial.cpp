@@ -82,7 +82,11 @@ outcome<void> wait_for(int fd, short events, std::chrono::milliseconds timeout, 
   for (;;) {
     if (stop.requested()) return cancelled();
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - clock::now()).count();
-    if (left < 0) return transport_failure("i/o timeout", true);
+    if (left < 0) {
+      auto f = transport_failure("i/o timeout", true);
+      f.value().stalled = true;
+      return f;
+    }
     std::array<pollfd, 2> p{pollfd{fd, events, 0}, pollfd{stop.fd(), POLLIN, 0}};
     const int n = ::poll(p.data(), p.size(), static_cast<int>(left) + 1);
     if (n > 0 && p[0].revents != 0) return {};

@@ -14,6 +14,7 @@ struct failure {
   std::string code;           ///< "MANIFEST_UNKNOWN", "DENIED" … of the protocol; empty: another kind of failure
   bool transport = false;     ///< no complete HTTP answer was received
   bool retry = false;         ///< may go away by itself (reset, stall, 429, 5xx)
+  bool stalled = false;       ///< nothing came for too long: not worth many attempts
   bool final = false;         ///< no other endpoint will do better (cancelled, refused by a rule of ours)
   int retry_after = 0;        ///< seconds the registry asked for; 0: it did not
 };

@@ -1,4 +1,5 @@
 // TLS by OpenSSL over our own non-blocking socket.
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>

@@ -107,6 +107,7 @@ TEST_CASE("machines reach the gateway, each other and, by NAT, the world; nothin
   const auto applied = apply_firewall({rules});
   if (!applied) FAIL(applied.error().message());
   WARN("apply_firewall: " << milliseconds(begin) << " ms");
+  CHECK(fs::read_file("/proc/self/maps")->find("nftables") == std::string::npos);  // not kept in memory
   const auto host = current_netns();
   const auto a = machine("vetha", "172.17.0.2/16"), b = machine("vethb", "172.17.0.3/16");
   const auto world = outside_world();

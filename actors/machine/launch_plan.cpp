@@ -1,0 +1,286 @@
+#include "actors/machine/launch_plan.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <future>
+
+#include "actors/machine/network_files.hpp"
+#include "actors/model/mounts.hpp"
+#include "persistence/base/fs.hpp"
+#include "persistence/base/text.hpp"
+#include "vm/oci/json_access.hpp"
+#include "vm/oci/rootfs.hpp"
+#include "vm/oci/spec.hpp"
+
+namespace arca::launch {
+namespace {
+
+using namespace std::chrono_literals;
+constexpr auto call_limit = 10'000ms;
+constexpr uint64_t spool_limit = 16u << 20;  ///< in the run folder, hence in memory
+
+/// --init: the first that is there. "" when there is none.
+const std::string& docker_init() {
+  static const std::string path = [] {
+    for (const auto* candidate : {"/usr/bin/docker-init", "/usr/libexec/docker/docker-init", "/usr/bin/tini-static"})
+      if (access(candidate, X_OK) == 0) return std::string(candidate);
+    return std::string();
+  }();
+  return path;
+}
+
+/// Mounts of the record with the details that only HostConfig.Mounts has.
+struct mount_details {
+  bool create = true, recursive = true;
+  std::string subpath;
+};
+result<std::map<std::string, mount_details>> details_of(const model::container_record& r) {
+  std::map<std::string, mount_details> out;
+  const auto& given = oci::member(r.host_config, "Mounts");
+  if (!given.is_array() || given.empty()) return out;  // Binds: made when missing, recursive
+  auto host_config = r.host_config;
+  host_config["VolumesFrom"] = nullptr;
+  ARCA_TRY(plans, model::plan_mounts(r.config, host_config));
+  for (const auto& plan : plans)
+    out[plan.point.destination] = {plan.create_source, plan.recursive, plan.subpath};
+  return out;
+}
+
+result<unique_fd> open_subpath(const std::string& volume, const std::string& subpath) {
+  const unique_fd root(::open(volume.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!root) return fail_errno("open " + volume);
+  auto found = oci::open_below(root.get(), subpath, O_PATH);
+  if (found) return found;
+  const auto whole = volume + '/' + subpath;
+  if (found.error().code() == errc::not_found)
+    return fail(errc::not_found, "cannot access path " + whole + ": lstat " + whole + ": no such file or directory");
+  return fail(found.error().wrap("cannot access path " + whole));
+}
+
+/// The mounts for the spec; what the agent cannot reach by a path is shared as a descriptor.
+result<std::vector<oci::mount_input>> share_mounts(vm::machine& box, const model::container_record& r,
+                                                   std::vector<std::pair<std::string, std::string>>& sources) {
+  ARCA_TRY(mounts, oci::tmpfs_mounts(r.host_config));
+  ARCA_TRY(details, details_of(r));
+  for (const auto& point : r.mounts) {
+    if (point.type == "tmpfs") continue;  // came with tmpfs_mounts
+    const auto known = details.find(point.destination);
+    const mount_details detail = known == details.end() ? mount_details{} : known->second;
+    oci::mount_input m;
+    m.type = point.type;
+    m.source = point.source;
+    m.destination = point.destination;
+    m.propagation = point.type == "bind" ? point.propagation : std::string();
+    m.read_only = !point.read_write;
+    m.recursive = detail.recursive;
+    // The host may have mounted something there since the agent copied its mount table.
+    if (point.type == "bind" || !detail.subpath.empty()) {
+      ARCA_TRY(fd, detail.subpath.empty() ? oci::open_bind_source(point.source, detail.create)
+                                          : open_subpath(point.source, detail.subpath));
+      ARCA_TRY(token, box.share(std::move(fd), false, detail.recursive));
+      sources.emplace_back(point.destination, token);
+    }
+    mounts.push_back(std::move(m));
+  }
+  return std::move(mounts);
+}
+
+std::string path_variable(const nlohmann::json& config, const nlohmann::json* more) {
+  std::string path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  for (const auto* source : {&config, more})
+    if (source != nullptr)
+      for (const auto& item : oci::texts(*source, "Env"))
+        if (starts_with(item, "PATH=")) path = item.substr(5);
+  return path;
+}
+
+std::pair<uint32_t, uint32_t> console(const nlohmann::json& from) {
+  const auto& size = oci::member(from, "ConsoleSize");
+  if (!size.is_array() || size.size() != 2 || !size[0].is_number_unsigned() || !size[1].is_number_unsigned()) return {0, 0};
+  return {size[0].get<uint32_t>(), size[1].get<uint32_t>()};
+}
+
+bool non_blocking(const model::container_record& r) {
+  return oci::text(oci::member(oci::member(r.host_config, "LogConfig"), "Config"), "mode") == "non-blocking";
+}
+
+std::string own_network_namespace() { return "/proc/" + std::to_string(getpid()) + "/ns/net"; }
+
+oci::spec_inputs inputs_of(const model::container_record& r) {
+  const auto command = model::command_of(r);
+  std::vector<std::string> args = {command.path};
+  args.insert(args.end(), command.args.begin(), command.args.end());
+  return {r.id, r.config, r.host_config, std::move(args), {}, {}, "", "", "", docker_init(), "", {}, false, "",
+          oci::this_host()};
+}
+
+}  // namespace
+
+void stages::done(const char* name) {
+  const auto now = std::chrono::steady_clock::now();
+  steps_.emplace_back(name, std::chrono::duration<double, std::milli>(now - last_).count());
+  last_ = now;
+}
+
+std::string stages::text() const {
+  std::string out;
+  for (const auto& [name, ms] : steps_) {
+    char one[64];
+    snprintf(one, sizeof one, "%s%s=%.1fms", out.empty() ? "" : " ", name, ms);
+    out += one;
+  }
+  return out;
+}
+
+bool host_network(const order& o) { return !o.endpoints.empty() && o.endpoints.front().driver == "host"; }
+
+vm::nic_spec nic_of(const order& o) {
+  vm::nic_spec nic;
+  if (o.endpoints.empty() || o.endpoints.front().bridge.empty()) return nic;
+  const auto& e = o.endpoints.front();
+  nic.name = "eth0";
+  nic.host_name = e.host_device;
+  nic.bridge = e.bridge;
+  nic.mac = e.mac;
+  nic.addresses = {e.ip4 + '/' + std::to_string(e.prefix4)};
+  nic.gateway4 = e.gateway4;
+  nic.mtu = e.mtu;
+  return nic;
+}
+
+result<prepared> prepare(vm::machine& box, const order& o, const std::shared_ptr<process_io>& io) {
+  const auto& r = *o.record;
+  prepared out;
+  const bool on_host_network = host_network(o);
+
+  // The agent configures itself while the rest is made here.
+  vm::agent_configuration configuration;
+  configuration.machine_id = r.id;
+  configuration.hostname = oci::text(r.config, "Hostname");
+  configuration.machine_dir = box.identity().dir;
+  configuration.cgroup_path = box.identity().cgroup;
+  configuration.sysctls = oci::network_sysctls(r.host_config, on_host_network);
+  auto promise = std::make_shared<std::promise<result<void>>>();
+  auto configured = promise->get_future();
+  box.agent().configure(configuration, call_limit, [promise](result<void> done) { promise->set_value(std::move(done)); });
+
+  const auto made = [&]() -> result<void> {
+    ARCA_TRY(files, write_network_files(r, o.container_dir, o.endpoints, on_host_network));
+    out.times.done("files");
+    ARCA_TRY(rootfs, box.attach_rootfs({o.layers, o.container_dir + "/upper", o.container_dir + "/work",
+                                        oci::flag(r.host_config, "ReadonlyRootfs")}));
+    out.root = std::make_shared<unique_fd>(std::move(rootfs.root));
+    out.times.done("rootfs");
+
+    auto in = inputs_of(r);
+    ARCA_TRY(user, oci::resolve_user(out.root->get(), oci::text(r.config, "User"), oci::texts(r.host_config, "GroupAdd")));
+    in.user = user;
+    ARCA_CHECK(oci::make_working_dir(out.root->get(), oci::text(r.config, "WorkingDir"), 0, 0));
+    ARCA_TRY(mounts, share_mounts(box, r, out.request.mount_sources));
+    in.mounts = std::move(mounts);
+    if (oci::flag(r.host_config, "Privileged")) {
+      in.devices = oci::all_devices();
+    } else {
+      ARCA_TRY(devices, oci::gather_devices(r.host_config));
+      in.devices = std::move(devices);
+    }
+    in.hosts_path = files.hosts;
+    in.hostname_path = files.hostname;
+    in.resolv_path = files.resolv;
+    in.cgroups_path = box.identity().cgroup;
+    in.host_network = on_host_network;
+    if (on_host_network) in.network_namespace = own_network_namespace();
+    ARCA_TRY(spec, oci::build_spec(in));
+    out.warnings = std::move(spec.warnings);
+
+    out.request.container_id = r.id;
+    out.request.oci_spec = std::move(spec.json);
+    out.request.rootfs = rootfs.token;
+    out.request.rootfs_is_path = rootfs.is_path;
+    out.request.read_only = oci::flag(r.host_config, "ReadonlyRootfs");
+    out.words.program = in.args.front();
+    if (io) {
+      ARCA_TRY(socket, box.connect_stdio(r.id, "init", 1));
+      out.stdio = std::move(socket);
+    }
+    out.times.done("spec");
+    return {};
+  }();
+  const auto ready = configured.get();
+  out.times.done("configure");
+  if (!made) return fail(made.error());
+  if (!ready) return fail(ready.error().wrap("configure the machine"));
+
+  auto& stdio = out.request.stdio;
+  stdio.tty = oci::flag(r.config, "Tty");
+  stdio.open_stdin = oci::flag(r.config, "OpenStdin");
+  stdio.capture = io != nullptr;
+  std::tie(stdio.rows, stdio.columns) = console(r.host_config);
+  stdio.spool_limit = spool_limit;
+  stdio.non_blocking = non_blocking(r);
+  out.words.path_env = path_variable(r.config, nullptr);
+  out.words.cwd = oci::text(r.config, "WorkingDir");
+  out.words.root_fd = out.root->get();
+  return out;
+}
+
+result<prepared_exec> prepare_exec(vm::machine& box, const model::container_record& r,
+                                   const std::shared_ptr<unique_fd>& root, int64_t pid, const std::string& process_id,
+                                   const std::string& config, const std::shared_ptr<process_io>& io) {
+  const auto exec = nlohmann::json::parse(config, nullptr, false);
+  if (!exec.is_object()) return fail(errc::invalid_argument, "invalid exec configuration");
+  prepared_exec out;
+  int root_fd = root ? root->get() : -1;
+  if (root_fd < 0 && pid > 0) {
+    out.opened_root.reset(::open(("/proc/" + std::to_string(pid) + "/root").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    root_fd = out.opened_root.get();
+  }
+  if (root_fd < 0) return fail(errc::conflict, "container " + r.id + " is not running");
+  auto in = inputs_of(r);
+  auto who = oci::text(exec, "User");
+  if (who.empty()) who = oci::text(r.config, "User");
+  const auto user = oci::resolve_user(root_fd, who, oci::texts(r.host_config, "GroupAdd"));
+  if (!user) return fail(errc::invalid_argument, user.error().message());
+  ARCA_TRY(process, oci::build_process(in, exec, *user));
+  out.request.container_id = r.id;
+  out.request.process_id = process_id;
+  out.request.oci_process = std::move(process);
+  auto& stdio = out.request.stdio;
+  stdio.tty = oci::flag(exec, "Tty");
+  stdio.open_stdin = oci::flag(exec, "AttachStdin");
+  stdio.capture = io != nullptr;
+  std::tie(stdio.rows, stdio.columns) = console(exec);
+  stdio.spool_limit = spool_limit;
+  if (io) {
+    ARCA_TRY(socket, box.connect_stdio(r.id, process_id, 1));
+    out.stdio = std::move(socket);
+  }
+  out.words.exec = true;
+  const auto command = oci::texts(exec, "Cmd");
+  if (!command.empty()) out.words.program = command.front();
+  out.words.path_env = path_variable(r.config, &exec);
+  out.words.cwd = oci::text(exec, "WorkingDir");
+  if (out.words.cwd.empty()) out.words.cwd = oci::text(r.config, "WorkingDir");
+  out.words.root_fd = root_fd;
+  return out;
+}
+
+std::map<std::string, vm::agent_exit> read_exit_journal(const std::string& machine_dir, const std::string& container_id) {
+  std::map<std::string, vm::agent_exit> exits;
+  const auto text = fs::read_file(machine_dir + "/exits", 4u << 20);
+  if (!text) return exits;
+  for (const auto& line : split(*text, '\n')) {
+    const auto entry = nlohmann::json::parse(line, nullptr, false);
+    if (!entry.is_object() || oci::text(entry, "container") != container_id) continue;
+    vm::agent_exit exit;
+    exit.code = static_cast<int32_t>(oci::integer_or(entry, "code", 255));
+    exit.at = oci::integer_or(entry, "at", 0);
+    exit.oom_killed = oci::flag(entry, "oom");
+    exits[oci::text(entry, "process")] = exit;
+  }
+  return exits;
+}
+
+}  // namespace arca::launch

@@ -1,0 +1,194 @@
+#include "actors/machine/machine.hpp"
+
+#include <caf/actor_system.hpp>
+
+#include "persistence/base/log.hpp"
+#include "vm/oci/json_access.hpp"
+
+namespace arca {
+namespace {
+
+using namespace std::chrono_literals;
+constexpr int boot_ms = 15'000;
+constexpr auto create_limit = 60'000ms;
+
+struct boot_outcome {
+  std::shared_ptr<vm::machine> box;
+  std::shared_ptr<const launch::order> order;
+};
+
+result<boot_outcome> boot(vm::namespace_backend& backend, const launch_machine& request) {
+  if (request.runtime != "namespace")
+    return fail(errc::unsupported, "unknown or invalid runtime name: " + request.runtime);
+  auto record = model::from_document(request.record);
+  if (!record) return fail(record.error());
+  auto order = std::make_shared<launch::order>();
+  order->record = std::make_shared<const model::container_record>(std::move(*record));
+  order->layers = request.layers;
+  order->container_dir = request.container_dir;
+  order->endpoints = request.endpoints;
+  const auto cgroup = backend.cgroup_of(request.container_id, request.generation,
+                                        oci::text(order->record->host_config, "CgroupParent"));
+  boot_outcome out;
+  out.box = backend.make(request.container_id, cgroup, launch::host_network(*order));
+  out.order = std::move(order);
+  if (auto booted = out.box->boot(boot_ms); !booted) {
+    const auto log = out.box->boot_log(2000);
+    out.box->kill();
+    out.box->destroy();
+    return fail(booted.error().wrap("failed to create task for container: machine" + (log.empty() ? "" : " (" + log + ")")));
+  }
+  return out;
+}
+
+}  // namespace
+
+machine::machine(caf::actor_config& config, engine_context& ctx, shared_backend backend, const make_machine& order)
+    : tracked(config, *ctx.actors, "/machines/" + order.container_id.substr(0, 12), "machine"),
+      ctx_(ctx),
+      backend_(std::move(backend)),
+      id_(order.container_id),
+      observer_(order.observer) {
+  // A restarted observer makes a machine actor of its own, which adopts the machine: this one only lets go.
+  monitor(observer_);
+  set_down_handler([this](caf::down_msg&) { quit(caf::exit_reason::user_shutdown); });
+  set_exception_handler([](std::exception_ptr& problem) -> caf::error {
+    try {
+      std::rethrow_exception(problem);
+    } catch (const std::exception& what) {
+      return caf_error(errc::internal, what.what());
+    }
+  });
+}
+
+machine::behavior_type machine::make_behavior() {
+  return {
+      [this](const launch_machine& request) { return begin_launch(request); },
+      [this](const adopt_machine& request) { return adopt(request); },
+      [this](const start_process& request) { return start(request); },
+      [this](const signal_process& request) { return signal(request); },
+      [this](const resize_process& request) { return resize(request); },
+      [this](const pause_machine& request) { return pause(request); },
+      [this](const kill_machine& request) { return kill(request); },
+      [this](const acknowledge_exit& request) { return acknowledge(request); },
+      [this](const list_processes& request) { return processes(request); },
+      [this](const machine_stats& request) { return statistics(request); },
+      [this](const update_resources& request) { return update(request); },
+      [this](const machine_event& event) { on_event(event); },
+      [this](const machine_stdio_ended& ended) { on_stdio_ended(ended); },
+      [this](const machine_process_ended&) { on_process_ended(); },
+      [this](const machine_timer& timer) { on_timer(timer); },
+  };
+}
+
+/// The machine itself goes on: the next daemon, or the next actor, adopts it.
+void machine::on_exit() {
+  init_settled_ = nullptr;
+  observer_ = nullptr;
+  processes_.clear();
+  if (box_) ctx_.pool->post([box = std::move(box_), backend = std::move(backend_)]() mutable {
+    box.reset();  // its calls are cancelled, which may wait for one that is being answered
+    backend.reset();
+  });
+}
+
+caf::result<machine_started> machine::begin_launch(const launch_machine& request) {
+  auto promise = make_response_promise<machine_started>();
+  if (phase_ != phase::idle) {
+    promise.deliver(caf_error(errc::conflict, "the machine was launched before"));
+    return promise;
+  }
+  phase_ = phase::launching;
+  generation_ = request.generation;
+  offload(this, *ctx_.port, *ctx_.pool, [backend = backend_, request] { return boot(*backend, request); },
+          [this, promise](result<boot_outcome> out) mutable {
+            if (!out) return undo(promise, out.error());
+            box_ = std::move(out->box);
+            order_ = std::move(out->order);
+            booted(promise);
+          });
+  return promise;
+}
+
+/// Root file system and network device are made side by side; the container is created when both are there.
+void machine::booted(started_promise promise) {
+  struct join {
+    int open = 1;
+    std::optional<error> failed;
+    std::shared_ptr<launch::prepared> plan;
+  };
+  auto both = std::make_shared<join>();
+  auto arrived = [this, promise, both](std::optional<error> problem) mutable {
+    if (problem && !both->failed) both->failed = std::move(problem);
+    if (--both->open != 0) return;
+    if (both->failed) undo(promise, *both->failed);
+    else create_container(promise, std::move(both->plan));
+  };
+  auto io = ctx_.processes->find(id_, "init");
+  auto nic = launch::nic_of(*order_);
+  if (!nic.name.empty()) {
+    ++both->open;
+    offload(this, *ctx_.port, *ctx_.pool, [box = box_, nic] { return box->attach_nic(nic); },
+            [arrived](result<void> done) mutable {
+              arrived(done ? std::nullopt
+                           : std::optional(done.error().wrap("failed to set up container networking")));
+            });
+  }
+  offload(this, *ctx_.port, *ctx_.pool, [box = box_, order = order_, io] { return launch::prepare(*box, *order, io); },
+          [both, arrived](result<launch::prepared> plan) mutable {
+            if (!plan) return arrived(plan.error());
+            both->plan = std::make_shared<launch::prepared>(std::move(*plan));
+            arrived(std::nullopt);
+          });
+}
+
+void machine::create_container(started_promise promise, std::shared_ptr<launch::prepared> plan) {
+  root_ = plan->root;
+  plan->times.done("network");
+  call_agent<vm::agent_started>(
+      [plan](vm::agent_client& agent, auto done) { agent.create_container(plan->request, create_limit, std::move(done)); },
+      [this, promise, plan](result<vm::agent_started> started) mutable {
+        plan->times.done("create");
+        if (started) return container_started(promise, *plan, *started);
+        if (started.error().code() != errc::internal) return undo(promise, started.error());
+        plan->words.text = started.error().message();
+        undo(promise, oci::launch_error(plan->words));
+      });
+}
+
+void machine::container_started(started_promise& promise, launch::prepared& plan, const vm::agent_started& started) {
+  phase_ = phase::running;
+  pid_ = started.pid;
+  machine_started answer;
+  answer.machine = vm::to_json(box_->identity());
+  answer.pid = started.pid;
+  answer.started_at = started.started_at;
+  answer.warnings = std::move(plan.warnings);
+  if (plan.stdio) bind("init", std::move(plan.stdio), ctx_.processes->find(id_, "init"));
+  else processes_["init"];
+  promise.deliver(std::move(answer));
+  watch();
+  log::debug("machine started", log::kv("container", id_), plan.times.text());
+}
+
+void machine::undo(started_promise& promise, const error& why) {
+  log::debug("start failed", log::kv("container", id_), log::kv("reason", why.message()));
+  phase_ = phase::closing;
+  promise.deliver(to_caf(why));
+  root_.reset();
+  if (!box_) return quit();
+  offload(this, *ctx_.port, *ctx_.pool,
+          [box = box_] {
+            box->kill();
+            box->destroy();
+            return 0;
+          },
+          [this](int) { quit(); });
+}
+
+machine_internal spawn_machine(caf::actor_system& system, engine_context& ctx, shared_backend backend,
+                               const make_machine& order) {
+  return system.spawn<machine>(ctx, std::move(backend), order);
+}
+
+}  // namespace arca

@@ -1,0 +1,110 @@
+// One machine, from its launch (or adoption) to its end. All blocking work is done on the pool (launch_plan.hpp), the
+// agent's calls come back as messages; this class is the order of things:
+//
+//   idle → launching → running → over (agent dead or init's exit reported) → closing → quit
+//           └ failure: undone, answered, quit
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include <caf/typed_event_based_actor.hpp>
+
+#include "actors/machine/internal.hpp"
+#include "actors/machine/launch_plan.hpp"
+#include "actors/streams/process_io_registry.hpp"
+
+namespace arca {
+
+class machine : public tracked<machine_internal::base> {
+ public:
+  machine(caf::actor_config& config, engine_context& ctx, shared_backend backend, const make_machine& order);
+  behavior_type make_behavior() override;
+  void on_exit() override;
+
+ private:
+  enum class phase : uint8_t { idle, launching, running, dead, closing };
+  /// A process's end is reported when its exit is known and its output is complete (or late).
+  struct process_state {
+    std::shared_ptr<process_io> io;
+    uint64_t binding = 0;            ///< of the connection that is open; 0: none
+    int broken = 0;                  ///< connections that broke since the last that worked
+    std::optional<vm::agent_exit> exit;
+    std::string error;
+    bool reported = false;
+  };
+  using started_promise = caf::typed_response_promise<machine_started>;
+  using adopted_promise = caf::typed_response_promise<adopted_machine>;
+
+  // ---- launch (machine.cpp)
+  caf::result<machine_started> begin_launch(const launch_machine& request);
+  void booted(started_promise promise);
+  void prepare_container(started_promise promise);
+  void create_container(started_promise promise, std::shared_ptr<launch::prepared> plan);
+  void container_started(started_promise& promise, launch::prepared& plan, const vm::agent_started& started);
+  void undo(started_promise& promise, const error& why);
+
+  // ---- adoption (machine_adopt.cpp)
+  caf::result<adopted_machine> adopt(const adopt_machine& request);
+  void adopted(adopted_promise promise, const vm::agent_hello& hello);
+  void found_dead(adopted_promise promise, const error& why);
+
+  // ---- calls (machine_calls.cpp)
+  caf::result<process_started> start(const start_process& request);
+  caf::result<void> signal(const signal_process& request);
+  caf::result<void> resize(const resize_process& request);
+  caf::result<void> pause(const pause_machine& request);
+  caf::result<void> kill(const kill_machine& request);
+  caf::result<process_list> processes(const list_processes& request);
+  caf::result<json_document> statistics(const machine_stats& request);
+  caf::result<void> update(const update_resources& request);
+  template <class T, class Call, class Then>
+  void call_agent(Call call, Then then);
+  std::optional<caf::error> not_running() const;
+
+  // ---- ends (machine_end.cpp)
+  void watch();
+  void bind(const std::string& process_id, unique_fd socket, std::shared_ptr<process_io> io);
+  void reconnect(const std::string& process_id);
+  void on_event(const machine_event& event);
+  void on_stdio_ended(const machine_stdio_ended& ended);
+  void on_timer(const machine_timer& timer);
+  void on_process_ended();
+  void exit_known(const std::string& process_id, const vm::agent_exit& exit, std::string why);
+  void settle(const std::string& process_id, bool output_is_late);
+  void report(const std::string& process_id, process_state& state);
+  caf::result<void> acknowledge(const acknowledge_exit& request);
+  void close();
+  void answered(const error& result);  ///< notices timeouts, and when the agent answers again
+
+  engine_context& ctx_;
+  shared_backend backend_;
+  const std::string id_;
+  machine_observer_actor observer_;
+  phase phase_ = phase::idle;
+  uint64_t generation_ = 0, bindings_ = 0;
+  bool unresponsive_ = false;
+  int64_t pid_ = 0;                           ///< of the container's init
+  std::shared_ptr<vm::machine> box_;
+  std::shared_ptr<const launch::order> order_;
+  std::shared_ptr<unique_fd> root_;
+  std::map<std::string, process_state> processes_;
+  std::function<void()> init_settled_;        ///< an adoption that waits for the output of an init that has ended
+};
+
+/// Calls the agent and continues here with its result<T>. `call` gets the client and the callback.
+template <class T, class Call, class Then>
+void machine::call_agent(Call call, Then then) {
+  await_callback<result<T>>(
+      this, *ctx_.port,
+      [box = box_, call = std::move(call)](std::function<void(result<T>)> done) mutable {
+        call(box->agent(), std::move(done));
+      },
+      [this, then = std::move(then)](result<T> value) mutable {
+        answered(value ? error{} : value.error());
+        then(std::move(value));
+      });
+}
+
+}  // namespace arca

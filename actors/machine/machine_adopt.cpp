@@ -1,0 +1,130 @@
+// Taking a machine over that an earlier daemon, or an earlier actor, made.
+#include "actors/machine/machine.hpp"
+#include "persistence/base/log.hpp"
+#include "persistence/base/text.hpp"
+
+namespace arca {
+namespace {
+
+using namespace std::chrono_literals;
+constexpr int adopt_ms = 3000;
+constexpr auto hello_limit = 3000ms;
+
+struct adopt_outcome {
+  std::shared_ptr<vm::machine> box;
+  std::shared_ptr<const launch::order> order;
+  std::optional<error> gone;
+};
+
+result<adopt_outcome> take_over(vm::namespace_backend& backend, const adopt_machine& request) {
+  adopt_outcome out;
+  auto record = model::from_document(request.record);
+  if (!record) return fail(record.error());
+  auto order = std::make_shared<launch::order>();
+  order->record = std::make_shared<const model::container_record>(std::move(*record));
+  out.order = std::move(order);
+  const auto identity = vm::identity_from_json(request.machine);
+  if (!identity || identity->id != request.container_id)
+    return fail(errc::gone, "the daemon stopped while the container was being started");
+  out.box = backend.reopen(*identity);
+  if (auto adopted = out.box->adopt(adopt_ms); !adopted) {
+    out.gone = adopted.error();
+    // What the agent cannot end any more: nothing of it may run on without an owner.
+    (void)out.box->kill_containers();
+  }
+  return out;
+}
+
+}  // namespace
+
+caf::result<adopted_machine> machine::adopt(const adopt_machine& request) {
+  auto promise = make_response_promise<adopted_machine>();
+  if (phase_ != phase::idle) {
+    promise.deliver(caf_error(errc::conflict, "the machine was launched before"));
+    return promise;
+  }
+  phase_ = phase::launching;
+  generation_ = request.generation;
+  offload(this, *ctx_.port, *ctx_.pool, [backend = backend_, request] { return take_over(*backend, request); },
+          [this, promise](result<adopt_outcome> out) mutable {
+            if (!out) {
+              promise.deliver(to_caf(out.error()));
+              return quit();
+            }
+            box_ = std::move(out->box);
+            order_ = std::move(out->order);
+            if (out->gone) return found_dead(promise, *out->gone);
+            call_agent<vm::agent_hello>(
+                [generation = backend_->generation()](vm::agent_client& agent, auto done) {
+                  agent.hello(generation, hello_limit, std::move(done));
+                },
+                [this, promise](result<vm::agent_hello> hello) mutable {
+                  if (hello) adopted(promise, *hello);
+                  else found_dead(promise, hello.error());
+                });
+          });
+  return promise;
+}
+
+void machine::adopted(adopted_promise promise, const vm::agent_hello& hello) {
+  phase_ = phase::running;
+  adopted_machine answer;
+  std::optional<vm::agent_exit> init_exit;
+  for (const auto& p : hello.processes) {
+    if (p.container_id != id_) continue;
+    auto& state = processes_[p.process_id];
+    if (p.process_id == "init") {
+      answer.running = !p.exit;
+      answer.paused = p.paused;
+      answer.pid = p.pid;
+      answer.started_at = p.started_at;
+      pid_ = p.exit ? 0 : p.pid;
+      init_exit = p.exit;
+    }
+    state.io = ctx_.processes->find(id_, p.process_id);
+    // The output of an exec whose client went with the old daemon is read and dropped, or it would block.
+    if (!state.io) state.io = process_io::make(*ctx_.stdio, {});
+    reconnect(p.process_id);
+  }
+  if (!processes_.contains("init")) {
+    // It has a machine but no container: the daemon stopped between the two.
+    promise.deliver(caf_error(errc::gone, "the daemon stopped while the container was being started"));
+    return close();
+  }
+  if (!init_exit) {
+    promise.deliver(std::move(answer));
+    return watch();
+  }
+  // The exit is told when the output before it is in the log.
+  init_settled_ = [this, promise, answer]() mutable {
+    const auto& exit = *processes_["init"].exit;
+    answer.exited = true;
+    answer.exit_code = exit.code;
+    answer.exited_at = exit.at;
+    answer.oom_killed = exit.oom_killed;
+    promise.deliver(std::move(answer));
+  };
+  exit_known("init", *init_exit, {});
+  watch();
+}
+
+/// The agent is no more. What it wrote about the end counts; without that the end is 137 with a reason.
+void machine::found_dead(adopted_promise promise, const error& why) {
+  phase_ = phase::dead;
+  const auto exits = launch::read_exit_journal(box_->identity().dir, id_);
+  const auto init = exits.find("init");
+  log::info("machine is gone", log::kv("container", id_), log::kv("reason", why.message()));
+  if (init == exits.end()) {
+    promise.deliver(caf_error(errc::gone, why.message()));
+    return close();
+  }
+  adopted_machine answer;
+  answer.exited = true;
+  answer.exit_code = init->second.code;
+  answer.exited_at = init->second.at;
+  answer.oom_killed = init->second.oom_killed;
+  processes_["init"].reported = true;
+  promise.deliver(std::move(answer));
+}
+
+}  // namespace arca

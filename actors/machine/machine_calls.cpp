@@ -1,0 +1,184 @@
+// What is asked of a running machine.
+#include "actors/core/promise.hpp"
+#include "actors/machine/machine.hpp"
+#include "persistence/base/log.hpp"
+#include "vm/oci/spec.hpp"
+
+namespace arca {
+namespace {
+using namespace std::chrono_literals;
+constexpr auto quick_limit = 5000ms;    ///< signal, resize, processes, stats
+constexpr auto launcher_limit = 30'000ms;  ///< exec, update: a program is run
+constexpr auto kill_patience = 2s;
+}  // namespace
+
+std::optional<caf::error> machine::not_running() const {
+  if (phase_ == phase::running && box_) return std::nullopt;
+  return caf_error(errc::conflict, "container " + id_ + " is not running");
+}
+
+caf::result<process_started> machine::start(const start_process& request) {
+  auto promise = make_response_promise<process_started>();
+  if (auto problem = not_running()) {
+    promise.deliver(std::move(*problem));
+    return promise;
+  }
+  auto io = ctx_.processes->find(id_, request.process_id);
+  offload(
+      this, *ctx_.port, *ctx_.pool,
+      [box = box_, order = order_, root = root_, pid = pid_, io, request] {
+        return launch::prepare_exec(*box, *order->record, root, pid, request.process_id, request.process, io);
+      },
+      [this, promise, io](result<launch::prepared_exec> prepared) mutable {
+        if (!prepared) {
+          promise.deliver(to_caf(prepared.error()));
+          return;
+        }
+        auto plan = std::make_shared<launch::prepared_exec>(std::move(*prepared));
+        call_agent<vm::agent_started>(
+            [plan](vm::agent_client& agent, auto done) { agent.exec(plan->request, launcher_limit, std::move(done)); },
+            [this, promise, io, plan](result<vm::agent_started> started) mutable {
+              if (!started) {
+                plan->words.text = started.error().message();
+                promise.deliver(
+                    to_caf(started.error().code() == errc::internal ? oci::launch_error(plan->words) : started.error()));
+                return;
+              }
+              process_started answer;
+              answer.pid = started->pid;
+              promise.deliver(std::move(answer));
+              if (plan->stdio) bind(plan->request.process_id, std::move(plan->stdio), io);
+              // The exit may have come while the call was being answered.
+              settle(plan->request.process_id, false);
+            });
+      });
+  return promise;
+}
+
+caf::result<void> machine::signal(const signal_process& request) {
+  auto promise = make_response_promise<void>();
+  if (auto problem = not_running()) {
+    promise.deliver(std::move(*problem));
+    return promise;
+  }
+  call_agent<void>(
+      [request](vm::agent_client& agent, auto done) {
+        agent.signal(request.container_id, request.process_id, request.signal, false, quick_limit, std::move(done));
+      },
+      [promise](result<void> done) mutable {
+        if (done) deliver_ok(promise);
+        else promise.deliver(to_caf(done.error()));
+      });
+  return promise;
+}
+
+caf::result<void> machine::resize(const resize_process& request) {
+  auto promise = make_response_promise<void>();
+  if (auto problem = not_running()) {
+    promise.deliver(std::move(*problem));
+    return promise;
+  }
+  call_agent<void>(
+      [request](vm::agent_client& agent, auto done) {
+        agent.resize(request.container_id, request.process_id, request.rows, request.columns, quick_limit, std::move(done));
+      },
+      [promise](result<void> done) mutable {
+        if (done) deliver_ok(promise);
+        else promise.deliver(to_caf(done.error()));
+      });
+  return promise;
+}
+
+caf::result<void> machine::pause(const pause_machine& request) {
+  auto promise = make_response_promise<void>();
+  if (auto problem = not_running()) {
+    promise.deliver(std::move(*problem));
+    return promise;
+  }
+  offload(this, *ctx_.port, *ctx_.pool, [box = box_, request] { return request.pause ? box->pause() : box->resume(); },
+          [promise](result<void> done) mutable {
+            if (done) deliver_ok(promise);
+            else promise.deliver(to_caf(done.error()));
+          });
+  return promise;
+}
+
+/// Does not ask the agent. When it has not reported the end within two seconds it is taken for dead and killed as well.
+caf::result<void> machine::kill(const kill_machine&) {
+  auto promise = make_response_promise<void>();
+  if (auto problem = not_running()) {
+    promise.deliver(std::move(*problem));
+    return promise;
+  }
+  offload(this, *ctx_.port, *ctx_.pool, [box = box_] { return box->kill_containers(); },
+          [this, promise](result<void> done) mutable {
+            if (done) deliver_ok(promise);
+            else promise.deliver(to_caf(done.error()));
+            machine_timer timer;
+            timer.kind = machine_timer_kind::kill_late;
+            timer.process_id = "init";
+            delayed_send(this, kill_patience, std::move(timer));
+          });
+  return promise;
+}
+
+caf::result<process_list> machine::processes(const list_processes& request) {
+  auto promise = make_response_promise<process_list>();
+  if (auto problem = not_running()) {
+    promise.deliver(std::move(*problem));
+    return promise;
+  }
+  call_agent<std::vector<int64_t>>(
+      [request](vm::agent_client& agent, auto done) {
+        agent.processes(request.container_id, quick_limit, std::move(done));
+      },
+      [promise](result<std::vector<int64_t>> pids) mutable {
+        if (!pids) {
+          promise.deliver(to_caf(pids.error()));
+          return;
+        }
+        process_list answer;
+        answer.pids = std::move(*pids);
+        promise.deliver(std::move(answer));
+      });
+  return promise;
+}
+
+caf::result<json_document> machine::statistics(const machine_stats& request) {
+  auto promise = make_response_promise<json_document>();
+  if (auto problem = not_running()) {
+    promise.deliver(std::move(*problem));
+    return promise;
+  }
+  call_agent<std::string>(
+      [request](vm::agent_client& agent, auto done) { agent.stats(request.container_id, quick_limit, std::move(done)); },
+      [promise](result<std::string> text) mutable {
+        if (!text) {
+          promise.deliver(to_caf(text.error()));
+          return;
+        }
+        json_document answer;
+        answer.text = std::move(*text);
+        promise.deliver(std::move(answer));
+      });
+  return promise;
+}
+
+caf::result<void> machine::update(const update_resources& request) {
+  auto promise = make_response_promise<void>();
+  if (auto problem = not_running()) {
+    promise.deliver(std::move(*problem));
+    return promise;
+  }
+  const auto host_config = nlohmann::json::parse(request.host_config, nullptr, false);
+  call_agent<void>(
+      [id = request.container_id, resources = oci::build_resources(host_config, oci::this_host())](
+          vm::agent_client& agent, auto done) { agent.update_resources(id, resources, launcher_limit, std::move(done)); },
+      [promise](result<void> done) mutable {
+        if (done) deliver_ok(promise);
+        else promise.deliver(to_caf(done.error().wrap("Cannot update container")));
+      });
+  return promise;
+}
+
+}  // namespace arca

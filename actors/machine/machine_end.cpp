@@ -1,0 +1,254 @@
+// How ends are noticed and told: exits of processes, the end of their output, the death of the agent, the teardown.
+#include <caf/send.hpp>
+
+#include "actors/core/promise.hpp"
+#include "actors/machine/machine.hpp"
+#include "persistence/base/log.hpp"
+#include "persistence/base/text.hpp"
+
+namespace arca {
+namespace {
+using namespace std::chrono_literals;
+constexpr auto output_patience = 2s;    ///< for the rest of the output after an exit
+constexpr auto reconnect_after = 50ms;
+constexpr int reconnect_limit = 20;
+constexpr auto quick_limit = 5000ms;
+constexpr int exit_killed = 137;
+
+/// Sends to the actor if it is still there; for callbacks on foreign threads, which must not keep it alive.
+class weak_sender {
+ public:
+  explicit weak_sender(const caf::strong_actor_ptr& self) : self_(caf::actor_cast<caf::actor_addr>(self)) {}
+  template <class Message>
+  void operator()(Message message) const {
+    if (auto strong = caf::actor_cast<caf::strong_actor_ptr>(self_))
+      caf::anon_send(caf::actor_cast<machine_internal>(strong), std::move(message));
+  }
+
+ private:
+  caf::actor_addr self_;
+};
+}  // namespace
+
+/// Events of the agent and the end of its process. Exits that happened before come as the first events.
+void machine::watch() {
+  const weak_sender tell{caf::strong_actor_ptr(ctrl())};
+  box_->agent().subscribe(
+      [tell](const vm::agent_event& e) {
+        machine_event event;
+        event.container_id = e.container_id;
+        event.process_id = e.process_id;
+        event.exit = e.exit.has_value();
+        if (e.exit) {
+          event.code = e.exit->code;
+          event.at = e.exit->at;
+          event.oom_killed = e.exit->oom_killed;
+        }
+        tell(std::move(event));
+      },
+      [](const error&) { /* the end of the agent's process, which is watched, says the same */ });
+  if (box_->exit_fd() >= 0) backend_->exits().once(box_->exit_fd(), [tell] { tell(machine_process_ended()); });
+}
+
+void machine::bind(const std::string& process_id, unique_fd socket, std::shared_ptr<process_io> io) {
+  if (!io) return;
+  auto& state = processes_[process_id];
+  state.io = std::move(io);
+  state.binding = ++bindings_;
+  const weak_sender tell{caf::strong_actor_ptr(ctrl())};
+  state.io->bind(std::move(socket), [tell, process_id, binding = state.binding](bool complete) {
+    machine_stdio_ended ended;
+    ended.process_id = process_id;
+    ended.binding = binding;
+    ended.complete = complete;
+    tell(std::move(ended));
+  });
+}
+
+void machine::reconnect(const std::string& process_id) {
+  auto& state = processes_[process_id];
+  state.binding = ++bindings_;  // not complete until the new connection is
+  offload(this, *ctx_.port, *ctx_.pool,
+          [box = box_, io = state.io, id = id_, process_id] {
+            return box->connect_stdio(id, process_id, io->next_sequence());
+          },
+          [this, process_id, binding = state.binding](result<unique_fd> socket) {
+            auto& current = processes_[process_id];
+            if (current.binding != binding) return;
+            if (socket) return bind(process_id, std::move(*socket), current.io);
+            machine_stdio_ended ended;
+            ended.process_id = process_id;
+            ended.binding = binding;
+            on_stdio_ended(ended);
+          });
+}
+
+void machine::on_event(const machine_event& event) {
+  if (event.container_id != id_) return;  // an agent's mistake is not another container's
+  if (!event.exit) {
+    if (phase_ != phase::running) return;
+    machine_oom report;
+    report.container_id = id_;
+    report.generation = generation_;
+    send(observer_, std::move(report));
+    return;
+  }
+  vm::agent_exit exit;
+  exit.code = event.code & 0xff;
+  exit.at = event.at;
+  exit.oom_killed = event.oom_killed;
+  exit_known(event.process_id, exit, {});
+}
+
+void machine::exit_known(const std::string& process_id, const vm::agent_exit& exit, std::string why) {
+  auto& state = processes_[process_id];
+  if (state.exit || state.reported) return;
+  state.exit = exit;
+  if (state.exit->at == 0) state.exit->at = now_nanos();
+  state.error = std::move(why);
+  settle(process_id, false);
+  if (state.reported) return;
+  machine_timer timer;
+  timer.kind = machine_timer_kind::output_late;
+  timer.process_id = process_id;
+  delayed_send(this, output_patience, std::move(timer));
+}
+
+void machine::on_stdio_ended(const machine_stdio_ended& ended) {
+  const auto found = processes_.find(ended.process_id);
+  if (found == processes_.end() || found->second.binding != ended.binding) return;
+  auto& state = found->second;
+  if (ended.complete || phase_ != phase::running || ++state.broken > reconnect_limit) {
+    state.binding = 0;
+    return settle(ended.process_id, false);
+  }
+  machine_timer timer;
+  timer.kind = machine_timer_kind::reconnect;
+  timer.process_id = ended.process_id;
+  delayed_send(this, reconnect_after, std::move(timer));
+}
+
+void machine::settle(const std::string& process_id, bool output_is_late) {
+  const auto found = processes_.find(process_id);
+  if (found == processes_.end()) return;
+  auto& state = found->second;
+  if (!state.exit || state.reported) return;
+  if (state.binding != 0 && !output_is_late) return;
+  report(process_id, state);
+}
+
+void machine::report(const std::string& process_id, process_state& state) {
+  state.reported = true;
+  if (process_id == "init") {
+    pid_ = 0;
+    root_.reset();
+    if (init_settled_) {
+      auto answer = std::move(init_settled_);
+      init_settled_ = nullptr;
+      return answer();
+    }
+  }
+  machine_exited told;
+  told.container_id = id_;
+  told.process_id = process_id;
+  told.generation = generation_;
+  told.exit_code = state.exit->code;
+  told.at = state.exit->at;
+  told.oom_killed = state.exit->oom_killed;
+  told.error = state.error;
+  send(observer_, std::move(told));
+}
+
+void machine::on_timer(const machine_timer& timer) {
+  switch (timer.kind) {
+    case machine_timer_kind::output_late:
+      settle(timer.process_id, true);
+      break;
+    case machine_timer_kind::reconnect:
+      if (const auto found = processes_.find(timer.process_id);
+          found != processes_.end() && phase_ == phase::running && !found->second.reported)
+        reconnect(timer.process_id);
+      break;
+    case machine_timer_kind::kill_late: {
+      if (phase_ != phase::running || processes_["init"].exit) break;
+      log::warn("the machine's agent does not report the end of a killed container", log::kv("container", id_));
+      vm::agent_exit exit;
+      exit.code = exit_killed;
+      exit_known("init", exit, "the machine's agent did not answer and was killed");
+      ctx_.pool->post([box = box_] { box->kill(); });
+      break;
+    }
+  }
+}
+
+/// The agent has died under its containers: they end with it.
+void machine::on_process_ended() {
+  if (phase_ != phase::running) return;
+  phase_ = phase::dead;
+  log::error("the machine's agent has ended unexpectedly", log::kv("container", id_), log::kv("pid", box_->identity().pid));
+  offload(this, *ctx_.port, *ctx_.pool,
+          [box = box_, id = id_] {
+            (void)box->kill_containers();
+            return launch::read_exit_journal(box->identity().dir, id);
+          },
+          [this](const std::map<std::string, vm::agent_exit>& exits) {
+            for (auto& [process_id, state] : processes_) {
+              if (const auto known = exits.find(process_id); known != exits.end()) {
+                exit_known(process_id, known->second, {});
+              } else {
+                vm::agent_exit exit;
+                exit.code = exit_killed;
+                exit_known(process_id, exit, "the machine's agent ended unexpectedly");
+              }
+            }
+          });
+}
+
+caf::result<void> machine::acknowledge(const acknowledge_exit& request) {
+  auto promise = make_response_promise<void>();
+  deliver_ok(promise);
+  if (request.process_id == "init") {
+    close();
+    return promise;
+  }
+  if (const auto found = processes_.find(request.process_id); found != processes_.end()) {
+    if (!found->second.exit) return promise;  // a start that failed: there is nothing to forget
+    processes_.erase(found);
+  }
+  if (phase_ == phase::running)
+    call_agent<void>(
+        [request](vm::agent_client& agent, auto done) {
+          agent.acknowledge(request.container_id, request.process_id, quick_limit, std::move(done));
+        },
+        [](result<void>) { /* it forgets at the latest with the machine */ });
+  return promise;
+}
+
+/// Init's exit is committed. Nothing in the machine is needed any more, so it is not asked to end: it is ended.
+void machine::close() {
+  if (phase_ == phase::closing) return;
+  phase_ = phase::closing;
+  processes_.clear();
+  root_.reset();
+  if (!box_) return quit();
+  offload(this, *ctx_.port, *ctx_.pool,
+          [box = box_] {
+            box->kill();
+            box->destroy();
+            return 0;
+          },
+          [this](int) { quit(); });
+}
+
+void machine::answered(const error& result) {
+  const bool late = result.code() == errc::timeout;
+  if (late == unresponsive_ || (result.code() != errc::none && !late)) return;
+  unresponsive_ = late;
+  machine_unresponsive report;
+  report.container_id = id_;
+  report.generation = generation_;
+  report.unresponsive = late;
+  send(observer_, std::move(report));
+}
+
+}  // namespace arca

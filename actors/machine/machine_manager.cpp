@@ -1,0 +1,90 @@
+#include "actors/machine/machine_manager.hpp"
+
+#include <unistd.h>
+
+#include <caf/actor_system.hpp>
+#include <caf/typed_event_based_actor.hpp>
+#include <set>
+
+#include "actors/core/promise.hpp"
+#include "actors/machine/internal.hpp"
+#include "persistence/base/log.hpp"
+#include "vm/oci/capabilities.hpp"
+#include "vm/oci/seccomp.hpp"
+
+namespace arca {
+namespace {
+
+/// settings.guest_path, or arca-guest beside the running program.
+std::string guest_program(const settings& config) {
+  if (!config.guest_path.empty()) return config.guest_path;
+  char path[4096];
+  const auto n = readlink("/proc/self/exe", path, sizeof path);
+  const std::string own(path, n > 0 ? static_cast<size_t>(n) : 0);
+  return own.substr(0, own.rfind('/') + 1) + "arca-guest";
+}
+
+class machine_manager : public tracked<machine_manager_actor::base> {
+ public:
+  machine_manager(caf::actor_config& config, engine_context& ctx)
+      : tracked(config, *ctx.actors, "/machines", "machine_manager"), ctx_(ctx) {
+    vm::namespace_settings settings;
+    settings.run_root = ctx.config.run_root;
+    settings.guest_path = guest_program(ctx.config);
+    settings.cgroup_parent = ctx.config.cgroup_parent;
+    settings.agent_pool = ctx.config.agent_pool;
+    backend_ = std::make_shared<vm::namespace_backend>(std::move(settings));
+    set_down_handler([this](caf::down_msg& down) { machines_.erase(down.source); });
+  }
+
+  behavior_type make_behavior() override {
+    return {
+        [this](const make_machine& order) -> machine_actor {
+          auto made = spawn_machine(system(), ctx_, backend_, order);
+          monitor(made);
+          machines_.insert(caf::actor_cast<caf::actor_addr>(made));
+          return made;
+        },
+        [this](const sweep_machines&) { return sweep(); },
+    };
+  }
+
+  /// The actors end, their machines go on.
+  void on_exit() override {
+    for (const auto& address : machines_)
+      if (auto strong = caf::actor_cast<caf::strong_actor_ptr>(address))
+        caf::anon_send_exit(caf::actor_cast<caf::actor>(strong), caf::exit_reason::user_shutdown);
+    machines_.clear();
+    // Its idle agents are waited for, its threads joined: not here.
+    ctx_.pool->post([backend = std::move(backend_)]() mutable { backend.reset(); });
+  }
+
+ private:
+  /// What was adopted has been taken into the backend by its actor; all else that looks like ours goes.
+  caf::result<void> sweep() {
+    auto promise = make_response_promise<void>();
+    offload(this, *ctx_.port, *ctx_.pool,
+            [backend = backend_] {
+              backend->sweep();
+              backend->start_pool();
+              return 0;
+            },
+            [promise](int) mutable { deliver_ok(promise); });
+    ctx_.pool->post([] {  // the first start shall not pay for it
+      (void)oci::ready_seccomp_for(oci::default_seccomp_profile(), oci::default_capabilities(), oci::this_host());
+    });
+    return promise;
+  }
+
+  engine_context& ctx_;
+  shared_backend backend_;
+  std::set<caf::actor_addr> machines_;
+};
+
+}  // namespace
+
+machine_manager_actor spawn_machine_manager(caf::actor_system& system, engine_context& ctx) {
+  return system.spawn<machine_manager>(ctx);
+}
+
+}  // namespace arca

@@ -1,0 +1,21 @@
+// What a fresh agent process does to itself before it serves: nothing of its parent stays, and it stands in namespaces of
+// its own.
+#pragma once
+#include <string>
+
+#include "persistence/base/error.hpp"
+#include "persistence/base/unique_fd.hpp"
+
+namespace arca::guest {
+
+/// Standard streams to /dev/null, every descriptor but `keep_fd` (-1: none) closed, the environment emptied.
+void drop_inheritance(int keep_fd);
+/// Session leader, subreaper; every signal blocked that can be (for the threads to come as well), SIGPIPE ignored.
+void become_supervisor();
+/// New mount namespace (slave of the host's) with a cgroup tree that crun accepts, and unless `host_network` a new network
+/// namespace with loopback up.
+result<void> isolate(bool host_network);
+/// A listening unix socket, mode 0600, replacing one that is there.
+result<unique_fd> listen_unix(const std::string& path);
+
+}  // namespace arca::guest

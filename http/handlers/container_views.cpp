@@ -1,0 +1,130 @@
+// Reading containers: list, inspect, top, stats.
+#include <nlohmann/json.hpp>
+
+#include "actors/model/inspect.hpp"
+#include "actors/model/list_filters.hpp"
+#include "actors/model/summary.hpp"
+#include "http/handlers/common.hpp"
+#include "persistence/base/text.hpp"
+
+using namespace std::chrono_literals;
+
+namespace arca::http {
+namespace {
+
+constexpr auto inspect_patience = 900ms;  // then the last known state answers
+
+int64_t number_at(const nlohmann::json& object, const char* key) {
+  if (!object.is_object()) return 0;
+  const auto found = object.find(key);
+  return found != object.end() && found->is_number_integer() ? found->get<int64_t>() : 0;
+}
+
+// Image ids that the `ancestor` filter names: only the image manager knows.
+awaitable<result<std::map<std::string, std::string>>> ancestors(call& c, const model::filters& where) {
+  std::map<std::string, std::string> ids;
+  for (const auto& name : where.get("ancestor")) {
+    inspect_image m;
+    m.reference = name;
+    auto found = co_await ask_with_deadline(c, engine_of(c).context().images, std::move(m));
+    if (!found && found.error().code() != errc::not_found && found.error().code() != errc::invalid_argument)
+      co_return fail(found.error());
+    if (!found) continue;
+    const auto parsed = nlohmann::json::parse(found->text, nullptr, false);
+    if (parsed.is_object() && parsed.contains("Id") && parsed["Id"].is_string()) ids[name] = parsed["Id"].get<std::string>();
+  }
+  co_return ids;
+}
+
+awaitable<void> add_sizes(call& c, const container_actor& of, model::summary_options& options) {
+  inspect_container m;
+  m.size = true;
+  auto found = co_await ask_with_deadline(c, of, std::move(m));
+  const auto parsed = found ? nlohmann::json::parse(found->text, nullptr, false) : nlohmann::json();
+  options.with_size = parsed.is_object();  // else it is being removed
+  options.size_rw = number_at(parsed, "SizeRw");
+  options.size_root_fs = number_at(parsed, "SizeRootFs");
+}
+
+}  // namespace
+
+// From the directory alone, without a mailbox; only `size` and the filter `ancestor` ask an actor.
+awaitable<response> container_list(call& c) {
+  model::list_options options;
+  auto where = model::filters::parse(c.req.query.get("filters"));
+  if (!where) co_return error_response(where.error());
+  options.where = std::move(*where);
+  options.all = c.req.query.flag("all");
+  if (const auto& limit = c.req.query.get("limit"); !limit.empty()) {
+    const auto number = go_atoi(limit);
+    if (!number) co_return error_response(number.error());
+    options.limit = *number;
+  }
+  const auto directory = engine_of(c).containers();
+  std::vector<model::record_ptr> records;
+  records.reserve(directory->by_id().size());
+  for (const auto& [id, entry] : directory->by_id()) records.push_back(entry.record);
+  std::map<std::string, std::string> images;
+  if (options.where.contains("ancestor")) {
+    auto found = co_await ancestors(c, options.where);
+    if (!found) co_return error_response(found.error());
+    images = std::move(*found);
+  }
+  model::list_lookups lookups;
+  lookups.image_id = [&images](const std::string& name) {
+    const auto found = images.find(name);
+    return found == images.end() ? std::string() : found->second;
+  };
+  lookups.descends_from = [](const std::string& id, const std::string& ancestor) { return id == ancestor; };
+  const auto selected = model::select_containers(std::move(records), options, lookups);
+  if (!selected) co_return error_response(selected.error());
+
+  const auto now = now_nanos();
+  std::string text = "[";
+  for (const auto& record : *selected) {
+    const auto& entry = directory->by_id().at(record->id);
+    if (text.size() > 1) text += ',';
+    if (text.size() == 1) text.reserve((entry.summary->size() + 64) * selected->size());
+    model::summary_options shown{.version = c.req.version};
+    if (c.req.query.flag("size")) co_await add_sizes(c, entry.handle, shown);
+    model::append_summary(text, *entry.summary, *record, now, shown);
+  }
+  co_return response::json(200, text += "]\n");
+}
+
+awaitable<response> container_inspect(call& c) {
+  const auto found = container_named(c);
+  if (!found) co_return error_response(found.error());
+  inspect_container m;
+  m.size = c.req.query.flag("size");
+  const ask_options options{.deadline = m.size ? c.deadline : inspect_patience};
+  auto answer = co_await ask(c.port(), found->handle, options, std::move(m));
+  if (!answer && (answer.error().code() == errc::timeout || answer.error().code() == errc::unavailable)) {
+    model::inspect_extras extras;
+    extras.data_root = engine_of(c).context().config.data_root;
+    extras.exec_ids = engine_of(c).execs().of_container(found->record->id);
+    json_document last;
+    last.text = model::inspect_json(*found->record, extras);
+    answer = std::move(last);
+  }
+  if (answer && c.req.version.minor != model::api_version{}.minor)
+    answer->text = model::inspect_for_version(std::move(answer->text), c.req.version);
+  co_return document(std::move(answer));
+}
+
+awaitable<response> container_top(call& c) {
+  const auto found = container_named(c);
+  if (!found) co_return error_response(found.error());
+  top_container m;
+  m.ps_args = c.req.query.get("ps_args");
+  co_return document(co_await ask_with_deadline(c, found->handle, std::move(m)));
+}
+
+awaitable<response> container_stats(call& c) {
+  if (c.req.query.flag_or("stream", true) && c.req.query.flag("one-shot") && c.req.query.has("stream"))
+    co_return failed(errc::invalid_argument, "cannot have stream=true and one-shot=true");
+  if (const auto found = container_named(c); !found) co_return error_response(found.error());
+  co_return unsupported("resource usage (docker stats) is");
+}
+
+}  // namespace arca::http

@@ -1,0 +1,73 @@
+// Exec sessions.
+#include "actors/model/exec.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "actors/model/detach_keys.hpp"
+#include "actors/streams/byte_channel.hpp"
+#include "http/handlers/common.hpp"
+#include "http/head.hpp"
+
+namespace arca::http {
+
+awaitable<response> exec_create(call& c) {
+  const auto body = co_await json_body(c);
+  if (!body) co_return error_response(body.error());
+  const auto config = model::decode_exec(*body, c.req.version);
+  if (!config) co_return error_response(config.error());
+  const auto found = container_named(c);
+  if (!found) co_return error_response(found.error());
+  if (found->record->state.status == model::container_status::paused)
+    co_return failed(errc::conflict, "Container " + c.req.param + " is paused, unpause the container before exec");
+  if (const auto keys = model::parse_exec_detach_keys(config->value("DetachKeys", std::string())); !keys)
+    co_return error_response(keys.error());
+  create_exec m;
+  m.config = model::dump(*config);
+  const auto made = co_await ask_with_deadline(c, found->handle, std::move(m));
+  if (!made) co_return error_response(made.error());
+  co_return response::json(201, model::dump({{"Id", made->id}}));
+}
+
+// What goes wrong after the checks comes as output of the session (the actor sees to it).
+awaitable<response> exec_start(call& c) {
+  const auto body = co_await json_body(c);
+  if (!body) co_return error_response(body.error());
+  const auto options = model::decode_exec_start(*body, c.req.version);
+  if (!options) co_return error_response(options.error());
+  const auto found = engine_of(c).execs().find(c.req.param);
+  if (!found) co_return error_response(found.error());
+  start_exec m;
+  m.detach = options->detach;
+  m.tty = options->tty;
+  m.rows = options->rows;
+  m.columns = options->columns;
+  const auto started = co_await ask_with_deadline(c, *found, m);
+  if (!started) co_return error_response(started.error());
+  if (m.detach) co_return response::empty(200);
+  auto opened = engine_of(c).context().streams->take(started->stream);
+  if (!opened) co_return failed(errc::internal, "the session's stream has gone");
+  co_await c.hijack(hijack_head(c.req, !m.tty, response::standard::all), std::move(*opened));
+  co_return response::sent();
+}
+
+awaitable<response> exec_resize(call& c) {
+  const auto rows = parse_size("height", c.req.query.get("h"));
+  if (!rows) co_return error_response(rows.error());
+  const auto columns = parse_size("width", c.req.query.get("w"));
+  if (!columns) co_return error_response(columns.error());
+  const auto found = engine_of(c).execs().find(c.req.param);
+  if (!found) co_return error_response(found.error());
+  resize_exec m;
+  m.rows = *rows;
+  m.columns = *columns;
+  const auto resized = co_await ask_with_deadline(c, *found, m);
+  co_return resized ? response::empty(200) : error_response(resized.error());
+}
+
+awaitable<response> exec_inspect(call& c) {
+  const auto found = engine_of(c).execs().find(c.req.param);
+  if (!found) co_return error_response(found.error());
+  co_return document(co_await ask_with_deadline(c, *found, inspect_exec{}));
+}
+
+}  // namespace arca::http

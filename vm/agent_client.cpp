@@ -1,0 +1,365 @@
+#include "vm/agent_client.hpp"
+
+#include <grpcpp/create_channel_posix.h>
+#include <grpcpp/grpcpp.h>
+#include <sys/socket.h>
+
+#include <atomic>
+#include <mutex>
+
+#include "guest/proto/agent.grpc.pb.h"
+
+namespace arca::vm {
+namespace {
+
+namespace proto = arca::agent::v1;
+
+constexpr int max_reply = 4 << 20;
+
+error to_error(const grpc::Status& status) {
+  auto message = status.error_message();
+  switch (status.error_code()) {
+    case grpc::StatusCode::NOT_FOUND: return {errc::not_found, message};
+    case grpc::StatusCode::INVALID_ARGUMENT: return {errc::invalid_argument, message};
+    case grpc::StatusCode::ALREADY_EXISTS: return {errc::conflict, message};
+    case grpc::StatusCode::FAILED_PRECONDITION: return {errc::conflict, message};
+    case grpc::StatusCode::DEADLINE_EXCEEDED: return {errc::timeout, "the machine's agent does not answer"};
+    case grpc::StatusCode::UNAVAILABLE: return {errc::unavailable, "the machine's agent has gone: " + message};
+    case grpc::StatusCode::CANCELLED: return {errc::cancelled, "the call to the machine's agent was cancelled"};
+    case grpc::StatusCode::UNIMPLEMENTED: return {errc::unsupported, "the machine's agent is too old: " + message};
+    default: return {errc::internal, message};
+  }
+}
+
+agent_exit to_exit(const proto::Exit& e) { return {e.code(), e.at(), e.oom_killed(), e.last_sequence()}; }
+
+void fill(proto::Stdio& into, const agent_stdio& from) {
+  into.set_tty(from.tty);
+  into.set_open_stdin(from.open_stdin);
+  into.set_capture(from.capture);
+  into.set_rows(from.rows);
+  into.set_columns(from.columns);
+  into.set_spool_limit(from.spool_limit);
+  into.set_non_blocking(from.non_blocking);
+}
+
+agent_started to_started(const proto::ProcessStarted& p) { return {p.pid(), p.started_at()}; }
+
+/// gRPC's callback threads live as long as some channel that used them, and the last channel must not be destroyed on one
+/// of them: it would join itself ("assertion failed: prior > 0", 1.51). So one channel, to nobody, is never destroyed.
+void keep_callback_threads() {
+  static const auto* const anchor = [] {
+    struct lasting {
+      std::shared_ptr<grpc::Channel> channel;
+      std::unique_ptr<proto::Agent::Stub> stub;
+      grpc::ClientContext context;
+      proto::HelloRequest request;
+      proto::HelloReply reply;
+    };
+    auto* kept = new lasting;
+    int ends[2] = {-1, -1};
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return kept;
+    ::close(ends[1]);
+    kept->channel = grpc::CreateCustomInsecureChannelFromFd("nobody", ends[0], grpc::ChannelArguments());
+    kept->stub = proto::Agent::NewStub(kept->channel);
+    kept->stub->async()->Hello(&kept->context, &kept->request, &kept->reply, [](const grpc::Status&) {});
+    return kept;
+  }();
+  (void)anchor;
+}
+
+}  // namespace
+
+struct agent_client::state {
+  std::shared_ptr<grpc::Channel> channel;
+  std::unique_ptr<proto::Agent::Stub> stub;
+
+  /// Contexts of open calls, so that the destructor can cancel them.
+  std::mutex lock;
+  bool closing = false;
+  std::vector<grpc::ClientContext*> open;
+
+  struct event_reader;
+  std::shared_ptr<event_reader> events;
+
+  bool add(grpc::ClientContext* context) {
+    const std::lock_guard guard(lock);
+    if (closing) return false;
+    open.push_back(context);
+    return true;
+  }
+  void remove(grpc::ClientContext* context) {
+    const std::lock_guard guard(lock);
+    std::erase(open, context);
+  }
+};
+
+namespace {
+
+/// One unary call: holds request, reply and the channel until the callback has run.
+template <class Request, class Reply, class State>
+struct unary : std::enable_shared_from_this<unary<Request, Reply, State>> {
+  grpc::ClientContext context;
+  Request request;
+  Reply reply;
+  std::shared_ptr<State> owner;
+};
+
+template <class Request, class Reply>
+using method = void (proto::Agent::Stub::async::*)(grpc::ClientContext*, const Request*, Reply*,
+                                                   std::function<void(grpc::Status)>);
+
+template <class Request, class Reply, class State, class Done>
+void start(const std::shared_ptr<State>& owner, method<Request, Reply> how, Request request,
+           std::chrono::milliseconds limit, Done done) {
+  auto call = std::make_shared<unary<Request, Reply, State>>();
+  call->request = std::move(request);
+  call->owner = owner;
+  call->context.set_deadline(std::chrono::system_clock::now() + limit);
+  if (!owner->add(&call->context)) {
+    done(call->reply, error{errc::cancelled, "the machine is being closed"});
+    return;
+  }
+  auto* stub = owner->stub->async();
+  (stub->*how)(&call->context, &call->request, &call->reply, [call, done = std::move(done)](grpc::Status status) {
+    call->owner->remove(&call->context);
+    if (status.ok()) done(call->reply, error{});
+    else done(call->reply, to_error(status));
+  });
+}
+
+/// Adapts a callback of nothing.
+auto no_value(agent_client::callback<void> done) {
+  return [done = std::move(done)](const proto::Empty&, error e) {
+    if (e.code() == errc::none) done({});
+    else done(fail(std::move(e)));
+  };
+}
+
+}  // namespace
+
+struct agent_client::state::event_reader final : grpc::ClientReadReactor<proto::Event> {
+  grpc::ClientContext context;
+  proto::Empty request;
+  proto::Event event;
+  std::function<void(agent_event)> on_event;
+  std::function<void(error)> on_end;
+  std::recursive_mutex calling;  ///< held during callbacks: the client's destructor waits for it
+  bool silent = false;
+  std::shared_ptr<event_reader> self;  ///< until OnDone
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return;
+    agent_event out;
+    out.container_id = event.container_id();
+    out.process_id = event.process_id();
+    if (event.has_exit()) out.exit = to_exit(event.exit());
+    {
+      const std::lock_guard guard(calling);
+      if (!silent) on_event(std::move(out));
+    }
+    StartRead(&event);
+  }
+  void OnDone(const grpc::Status& status) override {
+    auto keep = std::move(self);
+    const std::lock_guard guard(calling);
+    if (!silent) on_end(status.ok() ? error{errc::unavailable, "the machine's agent ended the events"} : to_error(status));
+  }
+};
+
+agent_client::agent_client(std::shared_ptr<state> s) : state_(std::move(s)) {}
+
+std::shared_ptr<agent_client> agent_client::over(unique_fd socket) {
+  keep_callback_threads();
+  auto s = std::make_shared<state>();
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(max_reply);
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // no pings, a fixed window: a flooding agent fills 256 KiB, no more
+  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 256 << 10);
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  s->channel = grpc::CreateCustomInsecureChannelFromFd("arca-guest", socket.release(), arguments);
+  s->stub = proto::Agent::NewStub(s->channel);
+  return std::shared_ptr<agent_client>(new agent_client(std::move(s)));
+}
+
+agent_client::~agent_client() {
+  std::shared_ptr<state::event_reader> events;
+  {
+    const std::lock_guard guard(state_->lock);
+    state_->closing = true;
+    for (auto* context : state_->open) context->TryCancel();
+    events = std::move(state_->events);
+  }
+  if (events) {
+    events->context.TryCancel();
+    const std::lock_guard guard(events->calling);
+    events->silent = true;
+  }
+}
+
+void agent_client::hello(uint64_t generation, milliseconds limit, callback<agent_hello> done) {
+  proto::HelloRequest request;
+  request.set_protocol_version(1);
+  request.set_generation(generation);
+  start<proto::HelloRequest, proto::HelloReply>(
+      state_, &proto::Agent::Stub::async::Hello, std::move(request), limit,
+      [done = std::move(done)](const proto::HelloReply& reply, error e) {
+        if (e.code() != errc::none) return done(fail(std::move(e)));
+        agent_hello out{reply.agent_version(), reply.machine_id(), reply.pid(), {}};
+        for (const auto& p : reply.processes()) {
+          agent_process one{p.container_id(), p.process_id(), p.pid(), p.started_at(), p.tty(), p.paused(), {}};
+          if (p.exited()) one.exit = to_exit(p.exit());
+          out.processes.push_back(std::move(one));
+        }
+        done(std::move(out));
+      });
+}
+
+void agent_client::configure(const agent_configuration& what, milliseconds limit, callback<void> done) {
+  proto::ConfigureRequest request;
+  request.set_machine_id(what.machine_id);
+  request.set_hostname(what.hostname);
+  request.set_machine_dir(what.machine_dir);
+  request.set_cgroup_path(what.cgroup_path);
+  for (const auto& [name, value] : what.sysctls) (*request.mutable_sysctls())[name] = value;
+  start<proto::ConfigureRequest, proto::Empty>(state_, &proto::Agent::Stub::async::Configure, std::move(request), limit,
+                                               no_value(std::move(done)));
+}
+
+void agent_client::shutdown(milliseconds limit, callback<void> done) {
+  start<proto::Empty, proto::Empty>(state_, &proto::Agent::Stub::async::Shutdown, {}, limit, no_value(std::move(done)));
+}
+
+void agent_client::create_container(const agent_container& what, milliseconds limit, callback<agent_started> done) {
+  proto::CreateContainerRequest request;
+  request.set_container_id(what.container_id);
+  request.set_oci_spec(what.oci_spec);
+  auto* rootfs = request.mutable_rootfs();
+  if (what.rootfs_is_path) rootfs->set_path(what.rootfs);
+  else rootfs->set_fd_token(what.rootfs);
+  rootfs->set_read_only(what.read_only);
+  fill(*request.mutable_stdio(), what.stdio);
+  for (const auto& [destination, token] : what.mount_sources) {
+    auto* source = request.add_mount_sources();
+    source->set_destination(destination);
+    source->set_fd_token(token);
+  }
+  start<proto::CreateContainerRequest, proto::ProcessStarted>(
+      state_, &proto::Agent::Stub::async::CreateContainer, std::move(request), limit,
+      [done = std::move(done)](const proto::ProcessStarted& reply, error e) {
+        if (e.code() != errc::none) return done(fail(std::move(e)));
+        done(to_started(reply));
+      });
+}
+
+void agent_client::exec(const agent_exec& what, milliseconds limit, callback<agent_started> done) {
+  proto::ExecRequest request;
+  request.set_container_id(what.container_id);
+  request.set_process_id(what.process_id);
+  request.set_oci_process(what.oci_process);
+  fill(*request.mutable_stdio(), what.stdio);
+  start<proto::ExecRequest, proto::ProcessStarted>(
+      state_, &proto::Agent::Stub::async::Exec, std::move(request), limit,
+      [done = std::move(done)](const proto::ProcessStarted& reply, error e) {
+        if (e.code() != errc::none) return done(fail(std::move(e)));
+        done(to_started(reply));
+      });
+}
+
+void agent_client::signal(const std::string& container, const std::string& process, int number, bool all,
+                          milliseconds limit, callback<void> done) {
+  proto::SignalRequest request;
+  request.set_container_id(container);
+  request.set_process_id(process);
+  request.set_signal(number);
+  request.set_all(all);
+  start<proto::SignalRequest, proto::Empty>(state_, &proto::Agent::Stub::async::Signal, std::move(request), limit,
+                                            no_value(std::move(done)));
+}
+
+void agent_client::resize(const std::string& container, const std::string& process, uint32_t rows, uint32_t columns,
+                          milliseconds limit, callback<void> done) {
+  proto::ResizeRequest request;
+  request.set_container_id(container);
+  request.set_process_id(process);
+  request.set_rows(rows);
+  request.set_columns(columns);
+  start<proto::ResizeRequest, proto::Empty>(state_, &proto::Agent::Stub::async::Resize, std::move(request), limit,
+                                            no_value(std::move(done)));
+}
+
+void agent_client::acknowledge(const std::string& container, const std::string& process, milliseconds limit,
+                               callback<void> done) {
+  proto::AcknowledgeRequest request;
+  request.set_container_id(container);
+  request.set_process_id(process);
+  start<proto::AcknowledgeRequest, proto::Empty>(state_, &proto::Agent::Stub::async::Acknowledge, std::move(request),
+                                                 limit, no_value(std::move(done)));
+}
+
+void agent_client::processes(const std::string& container, milliseconds limit, callback<std::vector<int64_t>> done) {
+  proto::ContainerRef request;
+  request.set_container_id(container);
+  start<proto::ContainerRef, proto::ProcessesReply>(
+      state_, &proto::Agent::Stub::async::Processes, std::move(request), limit,
+      [done = std::move(done)](const proto::ProcessesReply& reply, error e) {
+        if (e.code() != errc::none) return done(fail(std::move(e)));
+        done(std::vector<int64_t>(reply.pids().begin(), reply.pids().end()));
+      });
+}
+
+void agent_client::stats(const std::string& container, milliseconds limit, callback<std::string> done) {
+  proto::ContainerRef request;
+  request.set_container_id(container);
+  start<proto::ContainerRef, proto::StatsReply>(state_, &proto::Agent::Stub::async::Stats, std::move(request), limit,
+                                                [done = std::move(done)](const proto::StatsReply& reply, error e) {
+                                                  if (e.code() != errc::none) return done(fail(std::move(e)));
+                                                  done(reply.json());
+                                                });
+}
+
+void agent_client::update_resources(const std::string& container, const std::string& oci_resources, milliseconds limit,
+                                    callback<void> done) {
+  proto::UpdateResourcesRequest request;
+  request.set_container_id(container);
+  request.set_oci_resources(oci_resources);
+  start<proto::UpdateResourcesRequest, proto::Empty>(state_, &proto::Agent::Stub::async::UpdateResources,
+                                                     std::move(request), limit, no_value(std::move(done)));
+}
+
+void agent_client::configure_interface(const agent_interface& nic, milliseconds limit, callback<void> done) {
+  proto::ConfigureInterfaceRequest request;
+  auto* into = request.mutable_interface();
+  into->set_name(nic.name);
+  into->set_mac(nic.mac);
+  for (const auto& address : nic.addresses) into->add_addresses(address);
+  into->set_gateway4(nic.gateway4);
+  into->set_gateway6(nic.gateway6);
+  into->set_mtu(nic.mtu);
+  start<proto::ConfigureInterfaceRequest, proto::Empty>(state_, &proto::Agent::Stub::async::ConfigureInterface,
+                                                        std::move(request), limit, no_value(std::move(done)));
+}
+
+void agent_client::remove_interface(const std::string& name, milliseconds limit, callback<void> done) {
+  proto::RemoveInterfaceRequest request;
+  request.set_name(name);
+  start<proto::RemoveInterfaceRequest, proto::Empty>(state_, &proto::Agent::Stub::async::RemoveInterface,
+                                                     std::move(request), limit, no_value(std::move(done)));
+}
+
+void agent_client::subscribe(std::function<void(agent_event)> on_event, std::function<void(error)> on_end) {
+  auto reader = std::make_shared<state::event_reader>();
+  reader->on_event = std::move(on_event);
+  reader->on_end = std::move(on_end);
+  reader->self = reader;
+  {
+    const std::lock_guard guard(state_->lock);
+    state_->events = reader;
+  }
+  state_->stub->async()->Events(&reader->context, &reader->request, reader.get());
+  reader->StartRead(&reader->event);
+  reader->StartCall();
+}
+
+}  // namespace arca::vm
