@@ -26,7 +26,8 @@ constexpr auto shutdown_limit = 2000ms;
 
 bool good_id(const std::string& id) {
   return !id.empty() && id.size() <= 64 && id.front() != '.' && std::ranges::all_of(id, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
+           c == '-';
   });
 }
 
@@ -188,20 +189,21 @@ void agent::create_container(create_call call, reply<process_started> done) {
   spec.tty = call.stdio.tty;
   spec.rows = call.stdio.rows;
   spec.columns = call.stdio.columns;
-  launcher_->create_container(std::move(spec), [this, id = call.container, done = std::move(done)](result<created> got) {
-    const auto found = containers_.find(id);
-    if (!got) {
-      containers_.erase(id);
-      return done(fail(got.error()));
-    }
-    container& made = found->second;
-    made.group = got->group;
-    made.own_pid_namespace = got->own_pid_namespace;
-    process& init = made.processes[init_process];
-    started(made, init, {got->pid, std::move(got->terminal)});
-    watch_oom(made);
-    done(process_started{init.pid, init.started_at});
-  });
+  launcher_->create_container(std::move(spec),
+                              [this, id = call.container, done = std::move(done)](result<created> got) {
+                                const auto found = containers_.find(id);
+                                if (!got) {
+                                  containers_.erase(id);
+                                  return done(fail(got.error()));
+                                }
+                                container& made = found->second;
+                                made.group = got->group;
+                                made.own_pid_namespace = got->own_pid_namespace;
+                                process& init = made.processes[init_process];
+                                started(made, init, {got->pid, std::move(got->terminal)});
+                                watch_oom(made);
+                                done(process_started{init.pid, init.started_at});
+                              });
 }
 
 void agent::exec(exec_call call, reply<process_started> done) {
@@ -222,20 +224,20 @@ void agent::exec(exec_call call, reply<process_started> done) {
   spec.tty = call.stdio.tty;
   spec.rows = call.stdio.rows;
   spec.columns = call.stdio.columns;
-  launcher_->exec(std::move(spec), [this, id = call.container, name = call.process,
-                                    done = std::move(done)](result<launched> got) {
-    process* it = find(id, name);
-    if (!it) {  // the container ended and was acknowledged meanwhile
-      if (got) kill(got->pid, SIGKILL);
-      return done(no_container(id));
-    }
-    if (!got) {
-      containers_.at(id).processes.erase(name);
-      return done(fail(got.error()));
-    }
-    started(containers_.at(id), *it, std::move(*got));
-    done(process_started{it->pid, it->started_at});
-  });
+  launcher_->exec(std::move(spec),
+                  [this, id = call.container, name = call.process, done = std::move(done)](result<launched> got) {
+                    process* it = find(id, name);
+                    if (!it) {  // the container ended and was acknowledged meanwhile
+                      if (got) kill(got->pid, SIGKILL);
+                      return done(no_container(id));
+                    }
+                    if (!got) {
+                      containers_.at(id).processes.erase(name);
+                      return done(fail(got.error()));
+                    }
+                    started(containers_.at(id), *it, std::move(*got));
+                    done(process_started{it->pid, it->started_at});
+                  });
 }
 
 void agent::started(container& in, process& it, launched what) {
@@ -245,8 +247,7 @@ void agent::started(container& in, process& it, launched what) {
   it.stdio->begin(std::move(what.terminal), [this, container_id, process_id](uint64_t last_sequence) {
     output_complete(container_id, process_id, last_sequence);
   });
-  reaper_.expect(it.pid,
-                 [this, container_id, process_id](int code) { ended(container_id, process_id, code); });
+  reaper_.expect(it.pid, [this, container_id, process_id](int code) { ended(container_id, process_id, code); });
   if (stopping_) kill(it.pid, SIGKILL);
   tidy_memory();
 }

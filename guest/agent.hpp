@@ -1,5 +1,5 @@
-// The agent of one machine: owner of its containers' processes, their exit codes and their unread output. It is driven by
-// the daemon's calls (agent_service translates them) and by the ends of its children; all on the loop.
+// The agent of one machine: owner of its containers' processes, their exit codes and their unread output. It is driven
+// by the daemon's calls (agent_service translates them) and by the ends of its children; all on the loop.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -55,8 +55,8 @@ struct exec_call {
   stdio_options stdio;
 };
 
-/// What the agent finds when it starts. Errors' codes: not_found, invalid_argument, conflict (exists already), unavailable
-/// (not in this state), internal.
+/// What the agent finds when it starts. Errors' codes: not_found, invalid_argument, conflict (exists already),
+/// unavailable (not in this state), internal.
 struct agent_setup {
   std::string machine_dir;
   bool host_network = false;

@@ -29,11 +29,16 @@ constexpr size_t most_queued_oom_events = 256;
 grpc::Status to_status(const error& e) {
   using enum grpc::StatusCode;
   switch (e.code()) {
-    case errc::not_found: return {NOT_FOUND, e.message()};
-    case errc::invalid_argument: return {INVALID_ARGUMENT, e.message()};
-    case errc::conflict: return {ALREADY_EXISTS, e.message()};
-    case errc::unavailable: return {FAILED_PRECONDITION, e.message()};
-    default: return {INTERNAL, e.message()};
+    case errc::not_found:
+      return {NOT_FOUND, e.message()};
+    case errc::invalid_argument:
+      return {INVALID_ARGUMENT, e.message()};
+    case errc::conflict:
+      return {ALREADY_EXISTS, e.message()};
+    case errc::unavailable:
+      return {FAILED_PRECONDITION, e.message()};
+    default:
+      return {INTERNAL, e.message()};
   }
 }
 
@@ -53,7 +58,8 @@ void fill(pb::Exit& into, const exit_record& r) {
   into.set_last_sequence(r.last_sequence);
 }
 
-// One Events call. Events wait here while the daemon does not read; each exit comes once a stream, OOM events are capped.
+// One Events call. Events wait here while the daemon does not read; each exit comes once a stream, OOM events are
+// capped.
 class event_stream final : public grpc::ServerWriteReactor<pb::Event> {
  public:
   explicit event_stream(std::function<void(event_stream*)> done) : done_(std::move(done)) {}
@@ -257,7 +263,8 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
     return at_once(call, [this, q] { return what.signal(q->container_id(), q->process_id(), q->signal(), q->all()); });
   }
   unary* Resize(context* call, const pb::ResizeRequest* q, pb::Empty*) override {
-    return at_once(call, [this, q] { return what.resize(q->container_id(), q->process_id(), q->rows(), q->columns()); });
+    return at_once(call,
+                   [this, q] { return what.resize(q->container_id(), q->process_id(), q->rows(), q->columns()); });
   }
   unary* Pause(context* call, const pb::ContainerRef* q, pb::Empty*) override {
     return later(call, [this, q](unary* reactor) { what.pause(q->container_id(), answer<void>(reactor)); });
@@ -291,8 +298,8 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
   unary* ConfigureInterface(context* call, const pb::ConfigureInterfaceRequest* q, pb::Empty*) override {
     return at_once(call, [this, q] {
       const auto& i = q->interface();
-      return what.configure_interface({i.name(), i.mac(), {i.addresses().begin(), i.addresses().end()}, i.gateway4(),
-                                       i.gateway6(), i.mtu()});
+      return what.configure_interface(
+          {i.name(), i.mac(), {i.addresses().begin(), i.addresses().end()}, i.gateway4(), i.gateway6(), i.mtu()});
     });
   }
   unary* RemoveInterface(context* call, const pb::RemoveInterfaceRequest* q, pb::Empty*) override {

@@ -17,10 +17,12 @@ namespace arca::guest {
 namespace {
 using nlohmann::json;
 
-std::string path_of(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
+std::string path_of(int fd) {
+  return "/proc/self/fd/" + std::to_string(fd);
+}
 
-// A file or folder opened with O_PATH in the daemon's mount namespace cannot be bound from here. Our namespace is a copy of
-// it: the same path must lead to the same thing, which is checked.
+// A file or folder opened with O_PATH in the daemon's mount namespace cannot be bound from here. Our namespace is a
+// copy of it: the same path must lead to the same thing, which is checked.
 result<void> bind_by_path(int fd, const struct stat& wanted, const std::string& target) {
   std::array<char, 4096> path{};
   const ssize_t n = readlink(path_of(fd).c_str(), path.data(), path.size() - 1);

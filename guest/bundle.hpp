@@ -1,5 +1,5 @@
-// The folder of a container that an OCI runtime starts from: config.json, and what the daemon handed over as descriptors,
-// attached in the agent's own mount namespace (nothing of it appears in the host's).
+// The folder of a container that an OCI runtime starts from: config.json, and what the daemon handed over as
+// descriptors, attached in the agent's own mount namespace (nothing of it appears in the host's).
 #pragma once
 #include <string>
 

@@ -127,7 +127,8 @@ void cgroup::kill_all() const {
 
 uint64_t cgroup::oom_kills() const {
   if (path_.empty()) return 0;
-  return keyed_number(read_small(folder("memory") + (unified() ? "/memory.events" : "/memory.oom_control")), "oom_kill");
+  return keyed_number(read_small(folder("memory") + (unified() ? "/memory.events" : "/memory.oom_control")),
+                      "oom_kill");
 }
 
 unique_fd cgroup::watch_oom() const {

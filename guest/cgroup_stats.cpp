@@ -13,8 +13,12 @@ namespace {
 using json = nlohmann::ordered_json;
 constexpr uint64_t nanos = 1'000'000'000;
 
-uint64_t number(const std::string& path) { return std::strtoull(read_small(path).c_str(), nullptr, 10); }
-uint64_t tick() { return nanos / static_cast<uint64_t>(sysconf(_SC_CLK_TCK)); }
+uint64_t number(const std::string& path) {
+  return std::strtoull(read_small(path).c_str(), nullptr, 10);
+}
+uint64_t tick() {
+  return nanos / static_cast<uint64_t>(sysconf(_SC_CLK_TCK));
+}
 
 uint64_t memory_of_machine() {
   return static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
@@ -61,9 +65,9 @@ json cpu(const std::string& usage_folder, const std::string& quota_folder, bool 
 }
 
 json memory_details(const std::string& folder, bool unified) {
-  static constexpr std::array v1 = {"active_anon", "active_file", "cache",       "dirty",        "inactive_anon",
-                                    "inactive_file", "mapped_file", "pgfault",   "pgmajfault",   "pgpgin",
-                                    "pgpgout",     "rss",         "rss_huge",    "unevictable",  "writeback"};
+  static constexpr std::array v1 = {"active_anon",   "active_file", "cache",    "dirty",       "inactive_anon",
+                                    "inactive_file", "mapped_file", "pgfault",  "pgmajfault",  "pgpgin",
+                                    "pgpgout",       "rss",         "rss_huge", "unevictable", "writeback"};
   json out = json::object();
   const std::string text = read_small(folder + "/memory.stat");
   if (!unified) {
@@ -121,7 +125,8 @@ json v1_devices(const std::string& file) {
   std::istringstream lines(read_small(file));
   for (std::string line; std::getline(lines, line);) {
     const auto words = split(line, ' ');
-    if (words.size() == 3) out.push_back(device_entry(words[0], words[1], std::strtoull(words[2].c_str(), nullptr, 10)));
+    if (words.size() == 3)
+      out.push_back(device_entry(words[0], words[1], std::strtoull(words[2].c_str(), nullptr, 10)));
   }
   return out;
 }
@@ -132,7 +137,9 @@ json v2_devices(const std::string& file) {
   for (std::string line; std::getline(lines, line);) {
     const auto words = split(line, ' ');
     for (size_t i = 1; i < words.size(); ++i) {
-      const char* operation = starts_with(words[i], "rbytes=") ? "read" : starts_with(words[i], "wbytes=") ? "write" : nullptr;
+      const char* operation = starts_with(words[i], "rbytes=")   ? "read"
+                              : starts_with(words[i], "wbytes=") ? "write"
+                                                                 : nullptr;
       if (operation) out.push_back(device_entry(words[0], operation, std::strtoull(words[i].c_str() + 7, nullptr, 10)));
     }
   }

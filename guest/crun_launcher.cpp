@@ -179,7 +179,8 @@ void crun_launcher::update_resources(const std::string& container_id, const std:
 
 void crun_launcher::forget(const std::string& container_id) {
   remove_bundle(bundle_of(container_id));
-  if (auto removed = fs::remove_tree(folder_ + "/crun/" + container_id); !removed) log().write(removed.error().message());
+  if (auto removed = fs::remove_tree(folder_ + "/crun/" + container_id); !removed)
+    log().write(removed.error().message());
 }
 
 }  // namespace arca::guest

@@ -30,7 +30,8 @@ T field(const json& from, const char* name, T otherwise) {
 }  // namespace
 
 std::string to_line(const exit_record& r) {
-  const json line = {{"container", r.container}, {"process", r.process},       {"code", r.code}, {"at", r.at},
+  const json line = {{"container", r.container}, {"process", r.process},
+                     {"code", r.code},           {"at", r.at},
                      {"oom", r.oom_killed},      {"last_sequence", r.last_sequence}};
   return line.dump(-1, ' ', false, json::error_handler_t::replace) + '\n';
 }

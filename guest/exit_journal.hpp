@@ -1,6 +1,6 @@
-// DIR/exits: how every process ended that the daemon has not acknowledged, one JSON object a line. It survives the agent,
-// so that the exit code of a container is known even when its agent was killed right after it. The last line about a
-// process counts.
+// DIR/exits: how every process ended that the daemon has not acknowledged, one JSON object a line. It survives the
+// agent, so that the exit code of a container is known even when its agent was killed right after it. The last line
+// about a process counts.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -14,8 +14,8 @@ TEST_CASE("journal lines survive what a crash leaves") {
   exit_record two{"c1", "e1", 0, 5, false, 0};
   exit_record later = two;
   later.last_sequence = 9;
-  const std::string text = to_line(one) + to_line(two) + "nonsense\n[1]\n{\"container\":3}\n" + to_line(later) +
-                           to_line(one).substr(0, 20);
+  const std::string text =
+      to_line(one) + to_line(two) + "nonsense\n[1]\n{\"container\":3}\n" + to_line(later) + to_line(one).substr(0, 20);
   const auto read = parse_journal(text);
   REQUIRE(read.size() == 2);
   CHECK(read[0] == one);

@@ -10,8 +10,8 @@ namespace arca::guest {
 
 class frame_reader {
  public:
-  /// Calls `on_frame(const stdio::frame&, std::string_view payload)` for each whole frame; the payload is valid during the
-  /// call. False after a frame that no daemon sends (too long a payload): the connection is to be closed. on_frame
+  /// Calls `on_frame(const stdio::frame&, std::string_view payload)` for each whole frame; the payload is valid during
+  /// the call. False after a frame that no daemon sends (too long a payload): the connection is to be closed. on_frame
   /// returns false to say the same of what it was given.
   template <class Handler>
   bool feed(std::string_view bytes, Handler&& on_frame) {

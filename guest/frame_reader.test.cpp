@@ -24,10 +24,11 @@ TEST_CASE("frames arrive whole however the bytes are cut") {
     frame_reader reader;
     std::vector<std::pair<stdio::frame, std::string>> got;
     for (size_t at = 0; at < all.size(); at += step)
-      REQUIRE(reader.feed(std::string_view(all).substr(at, step), [&](const stdio::frame& head, std::string_view payload) {
-        got.emplace_back(head, std::string(payload));
-        return true;
-      }));
+      REQUIRE(
+          reader.feed(std::string_view(all).substr(at, step), [&](const stdio::frame& head, std::string_view payload) {
+            got.emplace_back(head, std::string(payload));
+            return true;
+          }));
     REQUIRE(got.size() == 4);
     CHECK(got[0].first.sequence == 7);
     CHECK(got[1].second == "hello");
@@ -44,7 +45,8 @@ TEST_CASE("a frame that is too long is refused before its payload is kept") {
     frame_reader reader;
     bool good = true;
     for (size_t at = 0; at < bad.size() && good; at += step)
-      good = reader.feed(std::string_view(bad).substr(at, step), [](const stdio::frame&, std::string_view) { return true; });
+      good = reader.feed(std::string_view(bad).substr(at, step),
+                         [](const stdio::frame&, std::string_view) { return true; });
     CHECK_FALSE(good);
   }
 }

@@ -66,8 +66,10 @@ TEST_CASE("bench: stdout", "[.][bench]") {
     m.id = std::string("c") + block;
     const uint64_t total = 4ull << 30;
     const uint64_t size = std::string(block) == "64k" ? 65536 : std::string(block) == "16k" ? 16384 : 4096;
-    REQUIRE(m.create({"sh", "-c", "read a </data/go 2>/dev/null; sleep 0.2; exec dd if=/dev/zero bs=" + std::string(block) +
-                                      " count=" + std::to_string(total / size) + " 2>/dev/null"}).ok());
+    REQUIRE(m.create({"sh", "-c",
+                      "read a </data/go 2>/dev/null; sleep 0.2; exec dd if=/dev/zero bs=" + std::string(block) +
+                          " count=" + std::to_string(total / size) + " 2>/dev/null"})
+                .ok());
     auto io = m.open_stdio();
     io->keep_output = false;
     io->read_until([&] { return io->bytes > 0; });
@@ -98,10 +100,10 @@ TEST_CASE("bench: memory and idle CPU", "[.][bench]") {
   for (const auto& each : all) {
     pss += memory_of(each->agent, "Pss");
     dirty += memory_of(each->agent, "Anonymous");
-    before += cpu_ticks(each->agent);
+    before += cpu_nanos(each->agent);
   }
   std::this_thread::sleep_for(10s);
-  for (const auto& each : all) after += cpu_ticks(each->agent);
+  for (const auto& each : all) after += cpu_nanos(each->agent);
   std::printf("20 agents with an idle container: Pss %ld kB, anonymous %ld kB each; CPU of all %.3f %% over 10 s\n",
-              pss / 20, dirty / 20, static_cast<double>(after - before) / 10);
+              pss / 20, dirty / 20, static_cast<double>(after - before) / 1e8);
 }

@@ -1,9 +1,9 @@
-// How processes of containers are made. In a namespace machine an OCI runtime does it (crun_launcher), because there it is
-// the security boundary; in a VM the agent will do it itself. Everything else about a process - its bytes, its end, signals,
-// freezing, numbers - is the same for both and needs no launcher.
+// How processes of containers are made. In a namespace machine an OCI runtime does it (crun_launcher), because there it
+// is the security boundary; in a VM the agent will do it itself. Everything else about a process - its bytes, its end,
+// signals, freezing, numbers - is the same for both and needs no launcher.
 //
-// All calls are made on the loop and do not wait; `done` is called once, on the loop, perhaps before the call returns. A
-// process that was launched becomes a child of the agent (a subreaper), so that reaper sees its end.
+// All calls are made on the loop and do not wait; `done` is called once, on the loop, perhaps before the call returns.
+// A process that was launched becomes a child of the agent (a subreaper), so that reaper sees its end.
 #pragma once
 #include <sys/types.h>
 
@@ -25,9 +25,9 @@ struct mount_source {
 
 struct create_spec {
   std::string container_id;
-  std::string oci_spec;  ///< JSON; the launcher fills in root.path, process.terminal and the sources of mounts
-  unique_fd rootfs_tree;       ///< a detached mount, or
-  std::string rootfs_path;     ///< a folder
+  std::string oci_spec;     ///< JSON; the launcher fills in root.path, process.terminal and the sources of mounts
+  unique_fd rootfs_tree;    ///< a detached mount, or
+  std::string rootfs_path;  ///< a folder
   bool read_only_rootfs = false;
   std::vector<mount_source> mount_sources;
   child_stdio stdio;

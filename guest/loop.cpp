@@ -12,7 +12,9 @@ namespace arca::guest {
 namespace {
 using clock = std::chrono::steady_clock;
 
-uint64_t pack(int fd, uint32_t serial) { return static_cast<uint64_t>(serial) << 32 | static_cast<uint32_t>(fd); }
+uint64_t pack(int fd, uint32_t serial) {
+  return static_cast<uint64_t>(serial) << 32 | static_cast<uint32_t>(fd);
+}
 }  // namespace
 
 loop::loop() : epoll_(epoll_create1(EPOLL_CLOEXEC)), wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {

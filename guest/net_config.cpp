@@ -163,13 +163,16 @@ result<void> add_default_route(int index, const std::string& gateway) {
 }
 }  // namespace
 
-result<void> bring_up_loopback() { return bring_up(1, "lo", nullptr); }
+result<void> bring_up_loopback() {
+  return bring_up(1, "lo", nullptr);
+}
 
 result<void> configure_interface(const interface_config& config) {
   ARCA_CHECK(check_name(config.name));
   int index = config.mac.empty() ? static_cast<int>(if_nametoindex(config.name.c_str())) : index_by_mac(config.mac);
   if (index == 0)
-    return fail(errc::not_found, "no network device " + (config.mac.empty() ? config.name : "with address " + config.mac));
+    return fail(errc::not_found,
+                "no network device " + (config.mac.empty() ? config.name : "with address " + config.mac));
   if (if_nametoindex(config.name.c_str()) != static_cast<unsigned>(index)) {
     ifinfomsg down = link_message(index);
     down.ifi_change = IFF_UP;

@@ -16,8 +16,8 @@ using stdio::frame;
 using stdio::frame_kind;
 using namespace std::chrono_literals;
 
-constexpr size_t many = 64u << 10;        // a read of this much means a busy writer
-constexpr int busy_pipe = 256 << 10;      // what its pipe is grown to
+constexpr size_t many = 64u << 10;    // a read of this much means a busy writer
+constexpr int busy_pipe = 256 << 10;  // what its pipe is grown to
 constexpr int socket_buffer = 1 << 20;
 constexpr auto grace_after_exit = 2000ms;  // moby's limit for streams that others hold open
 
@@ -27,7 +27,9 @@ std::array<char, 64u << 10>& scratch() {
   return memory;
 }
 
-void set_nonblocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
+void set_nonblocking(int fd) {
+  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+}
 
 result<std::pair<unique_fd, unique_fd>> make_pipe() {
   std::array<int, 2> ends{};
@@ -141,8 +143,7 @@ size_t process_stdio::read_once(source& from, bool forced) {
 size_t process_stdio::throw_away(source& from) {
   const ssize_t n = ::read(from.fd.get(), scratch().data(), scratch().size());
   if (n <= 0) return ended_or_empty(from, n, errno);
-  if (options_.capture)
-    buffer_.add_lost((static_cast<uint64_t>(n) + stdio::max_payload - 1) / stdio::max_payload);
+  if (options_.capture) buffer_.add_lost((static_cast<uint64_t>(n) + stdio::max_payload - 1) / stdio::max_payload);
   return static_cast<size_t>(n);
 }
 
@@ -242,10 +243,9 @@ void process_stdio::on_connection(uint32_t events) {
   if (!connection_ || (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0) return;
   const ssize_t n = recv(connection_.get(), scratch().data(), scratch().size(), MSG_DONTWAIT);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  const bool good = n > 0 && incoming_.feed({scratch().data(), static_cast<size_t>(n)},
-                                            [this](const frame& head, std::string_view payload) {
-                                              return on_frame(head, payload);
-                                            });
+  const bool good =
+      n > 0 && incoming_.feed({scratch().data(), static_cast<size_t>(n)},
+                              [this](const frame& head, std::string_view payload) { return on_frame(head, payload); });
   if (!good) disconnect();
   buffer_.refill();
   send();

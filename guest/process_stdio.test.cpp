@@ -76,7 +76,8 @@ TEST_CASE("nonsense from the daemon's side closes the connection, never more") {
   for (const std::string& nonsense : {too_long, from_the_wrong_side}) {
     scene s({.open_stdin = true});
     const unique_fd daemon = s.attach();
-    REQUIRE(send(daemon.get(), nonsense.data(), nonsense.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(nonsense.size()));
+    REQUIRE(send(daemon.get(), nonsense.data(), nonsense.size(), MSG_NOSIGNAL) ==
+            static_cast<ssize_t>(nonsense.size()));
     s.run();
     CHECK_FALSE(s.stdio->connected());
     char byte = 0;
@@ -92,7 +93,8 @@ TEST_CASE("a daemon that sends more input than its window is cut off, and memory
   stdio::frame head;
   head.kind = stdio::frame_kind::stdin_data;
   head.length = stdio::max_payload;
-  const std::string frame = std::string(reinterpret_cast<const char*>(&head), sizeof head) + std::string(head.length, 'x');
+  const std::string frame =
+      std::string(reinterpret_cast<const char*>(&head), sizeof head) + std::string(head.length, 'x');
   for (int i = 0; i < 200 && s.stdio->connected(); ++i) {
     (void)!send(daemon.get(), frame.data(), frame.size(), MSG_NOSIGNAL);
     s.run(1ms);

@@ -14,7 +14,9 @@ namespace arca::guest {
 namespace {
 constexpr int vanished = 255;  // somebody else collected it: cannot happen with crun, but must not hang
 
-int code_of(int status) { return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status); }
+int code_of(int status) {
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
 }  // namespace
 
 reaper::reaper(loop& on) : loop_(on) {
@@ -31,7 +33,9 @@ reaper::reaper(loop& on) : loop_(on) {
   });
 }
 
-reaper::~reaper() { loop_.forget(signals_.get()); }
+reaper::~reaper() {
+  loop_.forget(signals_.get());
+}
 
 void reaper::expect(pid_t pid, ended on_end) {
   expected_[pid] = std::move(on_end);

@@ -1,5 +1,5 @@
-// Collects ended children: the launcher's helpers, container processes that fell to us as their subreaper, and strays of
-// containers without a pid namespace.
+// Collects ended children: the launcher's helpers, container processes that fell to us as their subreaper, and strays
+// of containers without a pid namespace.
 #pragma once
 #include <sys/types.h>
 
@@ -20,8 +20,8 @@ class reaper {
   explicit reaper(loop& on);
   ~reaper();
 
-  /// Calls `on_end` from the loop once the child `pid` has ended, also if it has already. A pid that is not (yet) a child
-  /// is waited for: crun's go-between hands its child over a moment after it has told us the pid.
+  /// Calls `on_end` from the loop once the child `pid` has ended, also if it has already. A pid that is not (yet) a
+  /// child is waited for: crun's go-between hands its child over a moment after it has told us the pid.
   void expect(pid_t pid, ended on_end);
   /// Stops caring; the child is then a stray.
   void forget(pid_t pid) { expected_.erase(pid); }

@@ -32,7 +32,9 @@ record_buffer::target record_buffer::choose(bool connected, bool forced) const {
   return !connected || !spool_.empty() || !late_.empty() ? target::spool : target::memory;
 }
 
-bool record_buffer::has_room(bool connected) const { return choose(connected, false) != target::none; }
+bool record_buffer::has_room(bool connected) const {
+  return choose(connected, false) != target::none;
+}
 
 record_buffer::chunk& record_buffer::tail_with_space(target where) {
   if (where == target::spool) {

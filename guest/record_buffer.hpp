@@ -1,8 +1,9 @@
 // The output of one process that the daemon has not acknowledged yet, as frames exactly as they travel
 // (guest/proto/stdio_frame.hpp), so that reading from a pipe and writing to the socket need no copy in between.
 //
-// Order of what is kept: memory (at most `memory_chunks` blocks), then the spool file, then `late_` blocks (only when the
-// spool cannot be written). Sending goes on from a cursor in memory; acknowledged records are removed from the front.
+// Order of what is kept: memory (at most `memory_chunks` blocks), then the spool file, then `late_` blocks (only when
+// the spool cannot be written). Sending goes on from a cursor in memory; acknowledged records are removed from the
+// front.
 #pragma once
 #include <sys/uio.h>
 
@@ -26,8 +27,8 @@ class record_buffer {
   // ---- the side that reads the process's output
   /// Whether output may be read now. While a daemon is connected memory alone counts; otherwise the spool takes over.
   bool has_room(bool connected) const;
-  /// Places to read payload into, at most `max` of them; 0 when there is no room. `forced` ignores the limits: what a dead
-  /// process left in its pipes (bounded by the pipes) must not be lost. Valid until commit.
+  /// Places to read payload into, at most `max` of them; 0 when there is no room. `forced` ignores the limits: what a
+  /// dead process left in its pipes (bounded by the pipes) must not be lost. Valid until commit.
   size_t reserve(iovec* places, size_t max, bool connected, bool forced);
   /// `bytes` were read into the places of the last reserve: they become records of `stream`, read at `time`.
   void commit(uint8_t stream, int64_t time, size_t bytes);
@@ -75,16 +76,16 @@ class record_buffer {
   chunk_pool& pool_;
   std::deque<chunk> chunks_;
   std::deque<chunk> late_;
-  chunk reading_;               ///< being filled for the spool
+  chunk reading_;  ///< being filled for the spool
   spool_file spool_;
   uint64_t spool_limit_;
   target reserved_ = target::none;
   chunk* reserved_chunk_ = nullptr;
-  uint64_t next_ = 1;           ///< number of the next record
-  uint64_t head_ = 1;           ///< number of the first record kept
-  uint64_t lost_ = 0;           ///< thrown away since the last record
-  size_t at_chunk_ = 0;         ///< cursor: index in chunks_
-  size_t at_offset_ = 0;        ///< cursor: offset in that chunk
+  uint64_t next_ = 1;     ///< number of the next record
+  uint64_t head_ = 1;     ///< number of the first record kept
+  uint64_t lost_ = 0;     ///< thrown away since the last record
+  size_t at_chunk_ = 0;   ///< cursor: index in chunks_
+  size_t at_offset_ = 0;  ///< cursor: offset in that chunk
   size_t frame_left_ = 0;
 };
 

@@ -70,7 +70,9 @@ std::string numbered(size_t size) {
   for (uint64_t i = 0; out.size() < size; ++i) out += std::to_string(i) + '\n';
   return out;
 }
-std::string spool_path() { return "/tmp/guest-record-buffer-" + std::to_string(getpid()); }
+std::string spool_path() {
+  return "/tmp/guest-record-buffer-" + std::to_string(getpid());
+}
 }  // namespace
 
 TEST_CASE("records are numbered from 1, at most 16 KiB, and forgotten when acknowledged") {

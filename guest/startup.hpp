@@ -1,5 +1,5 @@
-// What a fresh agent process does to itself before it serves: nothing of its parent stays, and it stands in namespaces of
-// its own.
+// What a fresh agent process does to itself before it serves: nothing of its parent stays, and it stands in namespaces
+// of its own.
 #pragma once
 #include <string>
 
@@ -12,8 +12,8 @@ namespace arca::guest {
 void drop_inheritance(int keep_fd);
 /// Session leader, subreaper; every signal blocked that can be (for the threads to come as well), SIGPIPE ignored.
 void become_supervisor();
-/// New mount namespace (slave of the host's) with a cgroup tree that crun accepts, and unless `host_network` a new network
-/// namespace with loopback up.
+/// New mount namespace (slave of the host's) with a cgroup tree that crun accepts, and unless `host_network` a new
+/// network namespace with loopback up.
 result<void> isolate(bool host_network);
 /// A listening unix socket, mode 0600, replacing one that is there.
 result<unique_fd> listen_unix(const std::string& path);

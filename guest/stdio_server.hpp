@@ -18,8 +18,8 @@ class stdio_server {
   static constexpr size_t max_connections = 256;  ///< whose hello is incomplete or whose process has not started
   static constexpr size_t max_kept = 512;         ///< descriptors waiting for the call that uses them
 
-  /// `listener` is listening. `accept_generation` says whether a daemon of this generation may still speak. `find` gives the
-  /// process's stdio or null.
+  /// `listener` is listening. `accept_generation` says whether a daemon of this generation may still speak. `find`
+  /// gives the process's stdio or null.
   stdio_server(loop& on, unique_fd listener, std::function<bool(uint64_t)> accept_generation,
                std::function<process_stdio*(const std::string& container, const std::string& process)> find);
   stdio_server(const stdio_server&) = delete;

@@ -19,19 +19,30 @@ constexpr int max_reply = 4 << 20;
 error to_error(const grpc::Status& status) {
   auto message = status.error_message();
   switch (status.error_code()) {
-    case grpc::StatusCode::NOT_FOUND: return {errc::not_found, message};
-    case grpc::StatusCode::INVALID_ARGUMENT: return {errc::invalid_argument, message};
-    case grpc::StatusCode::ALREADY_EXISTS: return {errc::conflict, message};
-    case grpc::StatusCode::FAILED_PRECONDITION: return {errc::conflict, message};
-    case grpc::StatusCode::DEADLINE_EXCEEDED: return {errc::timeout, "the machine's agent does not answer"};
-    case grpc::StatusCode::UNAVAILABLE: return {errc::unavailable, "the machine's agent has gone: " + message};
-    case grpc::StatusCode::CANCELLED: return {errc::cancelled, "the call to the machine's agent was cancelled"};
-    case grpc::StatusCode::UNIMPLEMENTED: return {errc::unsupported, "the machine's agent is too old: " + message};
-    default: return {errc::internal, message};
+    case grpc::StatusCode::NOT_FOUND:
+      return {errc::not_found, message};
+    case grpc::StatusCode::INVALID_ARGUMENT:
+      return {errc::invalid_argument, message};
+    case grpc::StatusCode::ALREADY_EXISTS:
+      return {errc::conflict, message};
+    case grpc::StatusCode::FAILED_PRECONDITION:
+      return {errc::conflict, message};
+    case grpc::StatusCode::DEADLINE_EXCEEDED:
+      return {errc::timeout, "the machine's agent does not answer"};
+    case grpc::StatusCode::UNAVAILABLE:
+      return {errc::unavailable, "the machine's agent has gone: " + message};
+    case grpc::StatusCode::CANCELLED:
+      return {errc::cancelled, "the call to the machine's agent was cancelled"};
+    case grpc::StatusCode::UNIMPLEMENTED:
+      return {errc::unsupported, "the machine's agent is too old: " + message};
+    default:
+      return {errc::internal, message};
   }
 }
 
-agent_exit to_exit(const proto::Exit& e) { return {e.code(), e.at(), e.oom_killed(), e.last_sequence()}; }
+agent_exit to_exit(const proto::Exit& e) {
+  return {e.code(), e.at(), e.oom_killed(), e.last_sequence()};
+}
 
 void fill(proto::Stdio& into, const agent_stdio& from) {
   into.set_tty(from.tty);
@@ -43,10 +54,13 @@ void fill(proto::Stdio& into, const agent_stdio& from) {
   into.set_non_blocking(from.non_blocking);
 }
 
-agent_started to_started(const proto::ProcessStarted& p) { return {p.pid(), p.started_at()}; }
+agent_started to_started(const proto::ProcessStarted& p) {
+  return {p.pid(), p.started_at()};
+}
 
-/// gRPC's callback threads live as long as some channel that used them, and the last channel must not be destroyed on one
-/// of them: it would join itself ("assertion failed: prior > 0", 1.51). So one channel, to nobody, is never destroyed.
+/// gRPC's callback threads live as long as some channel that used them, and the last channel must not be destroyed on
+/// one of them: it would join itself ("assertion failed: prior > 0", 1.51). So one channel, to nobody, is never
+/// destroyed.
 void keep_callback_threads() {
   static const auto* const anchor = [] {
     struct lasting {
@@ -123,16 +137,20 @@ void start(const std::shared_ptr<State>& owner, method<Request, Reply> how, Requ
   auto* stub = owner->stub->async();
   (stub->*how)(&call->context, &call->request, &call->reply, [call, done = std::move(done)](grpc::Status status) {
     call->owner->remove(&call->context);
-    if (status.ok()) done(call->reply, error{});
-    else done(call->reply, to_error(status));
+    if (status.ok())
+      done(call->reply, error{});
+    else
+      done(call->reply, to_error(status));
   });
 }
 
 /// Adapts a callback of nothing.
 auto no_value(agent_client::callback<void> done) {
   return [done = std::move(done)](const proto::Empty&, error e) {
-    if (e.code() == errc::none) done({});
-    else done(fail(std::move(e)));
+    if (e.code() == errc::none)
+      done({});
+    else
+      done(fail(std::move(e)));
   };
 }
 
@@ -163,7 +181,8 @@ struct agent_client::state::event_reader final : grpc::ClientReadReactor<proto::
   void OnDone(const grpc::Status& status) override {
     auto keep = std::move(self);
     const std::lock_guard guard(calling);
-    if (!silent) on_end(status.ok() ? error{errc::unavailable, "the machine's agent ended the events"} : to_error(status));
+    if (!silent)
+      on_end(status.ok() ? error{errc::unavailable, "the machine's agent ended the events"} : to_error(status));
   }
 };
 
@@ -236,8 +255,10 @@ void agent_client::create_container(const agent_container& what, milliseconds li
   request.set_container_id(what.container_id);
   request.set_oci_spec(what.oci_spec);
   auto* rootfs = request.mutable_rootfs();
-  if (what.rootfs_is_path) rootfs->set_path(what.rootfs);
-  else rootfs->set_fd_token(what.rootfs);
+  if (what.rootfs_is_path)
+    rootfs->set_path(what.rootfs);
+  else
+    rootfs->set_fd_token(what.rootfs);
   rootfs->set_read_only(what.read_only);
   fill(*request.mutable_stdio(), what.stdio);
   for (const auto& [destination, token] : what.mount_sources) {

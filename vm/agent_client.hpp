@@ -21,7 +21,7 @@ namespace arca::vm {
 
 struct agent_exit {
   int32_t code = 0;
-  int64_t at = 0;              ///< unix nanoseconds
+  int64_t at = 0;  ///< unix nanoseconds
   bool oom_killed = false;
   uint64_t last_sequence = 0;  ///< number of the process's last output record
 };
@@ -47,7 +47,7 @@ struct agent_stdio {
 };
 struct agent_container {
   std::string container_id, oci_spec;
-  std::string rootfs;          ///< token of a descriptor, or a path in the guest
+  std::string rootfs;  ///< token of a descriptor, or a path in the guest
   bool rootfs_is_path = false, read_only = false;
   agent_stdio stdio;
   std::vector<std::pair<std::string, std::string>> mount_sources;  ///< destination, fd_token
@@ -98,8 +98,8 @@ class agent_client {
   void configure_interface(const agent_interface& nic, milliseconds limit, callback<void> done);
   void remove_interface(const std::string& name, milliseconds limit, callback<void> done);
 
-  /// Opens the stream of events. `on_event` for each, then `on_end` once with the reason; both on a gRPC thread, neither
-  /// after the client's destructor has returned. At most one stream per client.
+  /// Opens the stream of events. `on_event` for each, then `on_end` once with the reason; both on a gRPC thread,
+  /// neither after the client's destructor has returned. At most one stream per client.
   void subscribe(std::function<void(agent_event)> on_event, std::function<void(error)> on_end);
 
  private:

@@ -90,9 +90,9 @@ std::string unescape(std::string text) {  // mountinfo writes " " as \040
 }  // namespace
 
 std::vector<cgroup_hierarchy> parse_cgroup_mounts(const std::string& mountinfo) {
-  static const std::set<std::string> known = {"cpu",     "cpuacct",    "cpuset",   "memory",  "devices",      "freezer",
-                                              "blkio",   "pids",       "net_cls",  "net_prio", "perf_event",  "hugetlb",
-                                              "rdma",    "misc",       "name=systemd"};
+  static const std::set<std::string> known = {"cpu",        "cpuacct", "cpuset", "memory",  "devices",
+                                              "freezer",    "blkio",   "pids",   "net_cls", "net_prio",
+                                              "perf_event", "hugetlb", "rdma",   "misc",    "name=systemd"};
   std::vector<cgroup_hierarchy> found;
   std::set<std::string> seen;
   for (const auto& line : split(mountinfo, '\n')) {
@@ -156,7 +156,8 @@ result<void> cgroup_tree::create_parent(const std::string& path) const {
         // One write each: a controller that is not there must not keep the others out.
         for (const auto& controller : split(read_text(above + "/cgroup.controllers"), ' ')) {
           const auto end = controller.find_last_not_of('\n');
-          if (end != std::string::npos) write_text(above + "/cgroup.subtree_control", '+' + controller.substr(0, end + 1));
+          if (end != std::string::npos)
+            write_text(above + "/cgroup.subtree_control", '+' + controller.substr(0, end + 1));
         }
       }
     }

@@ -1,5 +1,5 @@
-// Control groups of machines, below every hierarchy the host has: v2 alone, v1, or v1 with a v2 tree beside it (hybrid).
-// A path names the same group in all of them: "/arca/<id>". None of these calls needs the agent.
+// Control groups of machines, below every hierarchy the host has: v2 alone, v1, or v1 with a v2 tree beside it
+// (hybrid). A path names the same group in all of them: "/arca/<id>". None of these calls needs the agent.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -30,10 +30,11 @@ class cgroup_tree {
   /// Folder of `path` in the hierarchy that has `controller`; empty when there is none.
   std::string folder(const std::string& controller, const std::string& path) const;
 
-  /// Makes a group that will have groups inside (`path` and its parents): delegates controllers on v2, fills cpuset on v1.
+  /// Makes a group that will have groups inside (`path` and its parents): delegates controllers on v2, fills cpuset on
+  /// v1.
   result<void> create_parent(const std::string& path) const;
-  /// SIGKILL for everything in the subtree: cgroup.kill, or freeze, signal, thaw until it is empty. Does not wait for the
-  /// processes to be reaped. False in the value when there was nothing.
+  /// SIGKILL for everything in the subtree: cgroup.kill, or freeze, signal, thaw until it is empty. Does not wait for
+  /// the processes to be reaped. False in the value when there was nothing.
   result<bool> kill(const std::string& path) const;
   result<void> freeze(const std::string& path, bool frozen) const;
   /// Process ids in the subtree.

@@ -16,8 +16,8 @@ class exit_watch {
   exit_watch(const exit_watch&) = delete;
   exit_watch& operator=(const exit_watch&) = delete;
 
-  /// Calls `ended` once on the watch's thread when `pidfd` becomes readable (a duplicate is watched; the caller may close
-  /// its own). Dropped uncalled when the watch itself ends.
+  /// Calls `ended` once on the watch's thread when `pidfd` becomes readable (a duplicate is watched; the caller may
+  /// close its own). Dropped uncalled when the watch itself ends.
   void once(int pidfd, std::function<void()> ended);
 
  private:

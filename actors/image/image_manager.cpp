@@ -16,10 +16,6 @@ caf::result<json_document> document(result<std::string> text) {
   out.text = std::move(*text);
   return out;
 }
-/// "linux/arm64/v8"; empty: any.
-result<images::platform> platform_of(const std::string& text) {
-  return text.empty() ? images::platform{} : images::parse_platform(text);
-}
 }  // namespace
 
 image_manager::image_manager(caf::actor_config& config, engine_context& ctx)
@@ -71,7 +67,7 @@ image_manager::behavior_type image_manager::make_behavior() {
       [this](const find_pulled& q) {
         found_image out;
         const auto name = registry::reference::parse(q.name);
-        const auto platform = platform_of(q.platform);
+        const auto platform = read_platform(q.platform);
         if (!name || !platform) return out;
         const auto exact = name->trimmed().with_digest(q.digest);
         const auto image = exact ? catalog_.by_name(*exact) : nullptr;
@@ -102,7 +98,7 @@ layer_lookup image_manager::layer_finder() const {
 }
 
 caf::result<resolved_image> image_manager::resolve(const resolve_image& q) {
-  auto platform = platform_of(q.platform);
+  auto platform = read_platform(q.platform);
   if (!platform) return to_caf(platform.error());
   auto image = catalog_.find(q.reference, *platform);
   if (!image) return to_caf(image.error());
@@ -323,7 +319,7 @@ caf::result<json_document> image_manager::finish_pull(const pull_succeeded& q) {
   const auto name = registry::reference::parse(q.name);
   if (!name) return to_caf(name.error());
   send(ctx_.events, image_event("pull", name->familiar(), name->familiar_name()));
-  const auto platform = platform_of(q.platform);
+  const auto platform = read_platform(q.platform);
   if (q.platform.empty() || !platform) return out;
   if (const auto image = catalog_.find(name->string(), *platform); !image && catalog_.by_name(*name) != nullptr)
     out.text = image.error().message();

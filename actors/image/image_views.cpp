@@ -136,6 +136,10 @@ json summary_view(const image_catalog& catalog, const layer_lookup& layers, cons
 }
 }  // namespace
 
+result<images::platform> read_platform(const std::string& text) {
+  return text.empty() ? images::platform{} : images::parse_platform(text);
+}
+
 result<images::platform> read_platform_json(const std::string& text) {
   images::platform out;
   if (text.empty()) return out;

@@ -24,6 +24,8 @@ result<std::string> history_view(const image_catalog& catalog, const layer_looku
 /// The list that DELETE /images/NAME answers.
 std::string removal_view(const std::vector<removal_line>& lines);
 
+/// The `platform` of create, pull and import: empty, or "linux/arm64/v8".
+result<images::platform> read_platform(const std::string& text);
 /// The `platform` of inspect, history, load and save: empty, or Docker's JSON {"os": …, "architecture": …}.
 /// errc::invalid_argument in Docker's words.
 result<images::platform> read_platform_json(const std::string& text);

@@ -40,10 +40,6 @@ result<registry::reference> pulled_name(const pull_image& q) {
   return name;
 }
 
-result<images::platform> platform_of(const std::string& text) {
-  return text.empty() ? images::platform{} : images::parse_platform(text);
-}
-
 std::string line_of(const char* key, const std::string& text) {
   return nlohmann::json{{key, text}}.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\r\n";
 }
@@ -112,7 +108,7 @@ void image_manager::sweep() {
 caf::result<stream_id> image_manager::pull(const pull_image& q) {
   auto name = pulled_name(q);
   if (!name) return to_caf(name.error());
-  auto platform = platform_of(q.platform);
+  auto platform = read_platform(q.platform);
   if (!platform) return to_caf(platform.error());
   pull_request request;
   request.name = *name;
@@ -261,7 +257,7 @@ caf::result<stream_id> image_manager::import(const import_image& q) {
     return caf_error(errc::unsupported, "importing from a URL is not supported: fetch " + q.source +
                                             " and send it in the body of the request (fromSrc=-)");
   images::import_options options;
-  auto platform = platform_of(q.platform);
+  auto platform = read_platform(q.platform);
   if (!platform) return to_caf(platform.error());
   options.target = *platform;
   options.message = q.message.empty() ? "Imported from -" : q.message;

@@ -13,7 +13,7 @@ namespace arca {
 /// The agent's event, from a gRPC thread.
 struct machine_event {
   std::string container_id, process_id;
-  bool exit = false;               ///< else an OOM kill
+  bool exit = false;  ///< else an OOM kill
   int32_t code = 0;
   int64_t at = 0;
   bool oom_killed = false;
@@ -22,15 +22,19 @@ struct machine_event {
 /// The stdio stream of a process is over: complete, or the socket broke.
 struct machine_stdio_ended {
   std::string process_id;
-  uint64_t binding = 0;            ///< which connection
+  uint64_t binding = 0;  ///< which connection
   bool complete = false;
   ARCA_MESSAGE(machine_stdio_ended, process_id, binding, complete)
 };
 /// The machine's own process is dead.
-struct machine_process_ended { ARCA_MESSAGE(machine_process_ended) };
+struct machine_process_ended {
+  ARCA_MESSAGE(machine_process_ended)
+};
 enum class machine_timer_kind : uint8_t { output_late, kill_late, reconnect };
 inline std::string to_string(machine_timer_kind k) {
-  return k == machine_timer_kind::output_late ? "output_late" : k == machine_timer_kind::kill_late ? "kill_late" : "reconnect";
+  return k == machine_timer_kind::output_late ? "output_late"
+         : k == machine_timer_kind::kill_late ? "kill_late"
+                                              : "reconnect";
 }
 struct machine_timer {
   machine_timer_kind kind = machine_timer_kind::output_late;
@@ -44,15 +48,20 @@ using machine_internal = machine_actor::extend<caf::reacts_to<machine_event>, ca
 /// Shared by all machines of one engine and by work on the pool that outlives an actor.
 using shared_backend = std::shared_ptr<vm::namespace_backend>;
 
+/// A machine that keeps its backend: work on the pool may hold it longer than any actor lives.
+inline std::shared_ptr<vm::machine> hold(shared_backend backend, std::unique_ptr<vm::machine> made) {
+  return {made.release(), [backend = std::move(backend)](vm::machine* m) { delete m; }};
+}
+
 machine_internal spawn_machine(caf::actor_system& system, engine_context& ctx, shared_backend backend,
                                const make_machine& order);
 
 }  // namespace arca
 
 CAF_BEGIN_TYPE_ID_BLOCK(arca_machine_internal, caf::first_custom_type_id + 230)
-  CAF_ADD_TYPE_ID(arca_machine_internal, (arca::machine_event))
-  CAF_ADD_TYPE_ID(arca_machine_internal, (arca::machine_stdio_ended))
-  CAF_ADD_TYPE_ID(arca_machine_internal, (arca::machine_process_ended))
-  CAF_ADD_TYPE_ID(arca_machine_internal, (arca::machine_timer_kind))
-  CAF_ADD_TYPE_ID(arca_machine_internal, (arca::machine_timer))
+CAF_ADD_TYPE_ID(arca_machine_internal, (arca::machine_event))
+CAF_ADD_TYPE_ID(arca_machine_internal, (arca::machine_stdio_ended))
+CAF_ADD_TYPE_ID(arca_machine_internal, (arca::machine_process_ended))
+CAF_ADD_TYPE_ID(arca_machine_internal, (arca::machine_timer_kind))
+CAF_ADD_TYPE_ID(arca_machine_internal, (arca::machine_timer))
 CAF_END_TYPE_ID_BLOCK(arca_machine_internal)

@@ -1,6 +1,7 @@
 #include "actors/machine/launch_plan.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -43,8 +44,7 @@ result<std::map<std::string, mount_details>> details_of(const model::container_r
   auto host_config = r.host_config;
   host_config["VolumesFrom"] = nullptr;
   ARCA_TRY(plans, model::plan_mounts(r.config, host_config));
-  for (const auto& plan : plans)
-    out[plan.point.destination] = {plan.create_source, plan.recursive, plan.subpath};
+  for (const auto& plan : plans) out[plan.point.destination] = {plan.create_source, plan.recursive, plan.subpath};
   return out;
 }
 
@@ -79,7 +79,9 @@ result<std::vector<oci::mount_input>> share_mounts(vm::machine& box, const model
     if (point.type == "bind" || !detail.subpath.empty()) {
       ARCA_TRY(fd, detail.subpath.empty() ? oci::open_bind_source(point.source, detail.create)
                                           : open_subpath(point.source, detail.subpath));
-      ARCA_TRY(token, box.share(std::move(fd), false, detail.recursive));
+      struct stat info {};
+      m.recursive = m.recursive && fstat(fd.get(), &info) == 0 && S_ISDIR(info.st_mode);
+      ARCA_TRY(token, box.share(std::move(fd), false, m.recursive));
       sources.emplace_back(point.destination, token);
     }
     mounts.push_back(std::move(m));
@@ -98,7 +100,8 @@ std::string path_variable(const nlohmann::json& config, const nlohmann::json* mo
 
 std::pair<uint32_t, uint32_t> console(const nlohmann::json& from) {
   const auto& size = oci::member(from, "ConsoleSize");
-  if (!size.is_array() || size.size() != 2 || !size[0].is_number_unsigned() || !size[1].is_number_unsigned()) return {0, 0};
+  if (!size.is_array() || size.size() != 2 || !size[0].is_number_unsigned() || !size[1].is_number_unsigned())
+    return {0, 0};
   return {size[0].get<uint32_t>(), size[1].get<uint32_t>()};
 }
 
@@ -106,14 +109,16 @@ bool non_blocking(const model::container_record& r) {
   return oci::text(oci::member(oci::member(r.host_config, "LogConfig"), "Config"), "mode") == "non-blocking";
 }
 
-std::string own_network_namespace() { return "/proc/" + std::to_string(getpid()) + "/ns/net"; }
+std::string own_network_namespace() {
+  return "/proc/" + std::to_string(getpid()) + "/ns/net";
+}
 
 oci::spec_inputs inputs_of(const model::container_record& r) {
   const auto command = model::command_of(r);
   std::vector<std::string> args = {command.path};
   args.insert(args.end(), command.args.begin(), command.args.end());
-  return {r.id, r.config, r.host_config, std::move(args), {}, {}, "", "", "", docker_init(), "", {}, false, "",
-          oci::this_host()};
+  return {r.id,  r.config, r.host_config,   std::move(args), {}, {}, "", "", "", docker_init(), "", {},
+          false, "",       oci::this_host()};
 }
 
 }  // namespace
@@ -134,7 +139,9 @@ std::string stages::text() const {
   return out;
 }
 
-bool host_network(const order& o) { return !o.endpoints.empty() && o.endpoints.front().driver == "host"; }
+bool host_network(const order& o) {
+  return !o.endpoints.empty() && o.endpoints.front().driver == "host";
+}
 
 vm::nic_spec nic_of(const order& o) {
   vm::nic_spec nic;
@@ -164,7 +171,8 @@ result<prepared> prepare(vm::machine& box, const order& o, const std::shared_ptr
   configuration.sysctls = oci::network_sysctls(r.host_config, on_host_network);
   auto promise = std::make_shared<std::promise<result<void>>>();
   auto configured = promise->get_future();
-  box.agent().configure(configuration, call_limit, [promise](result<void> done) { promise->set_value(std::move(done)); });
+  box.agent().configure(configuration, call_limit,
+                        [promise](result<void> done) { promise->set_value(std::move(done)); });
 
   const auto made = [&]() -> result<void> {
     ARCA_TRY(files, write_network_files(r, o.container_dir, o.endpoints, on_host_network));
@@ -175,7 +183,8 @@ result<prepared> prepare(vm::machine& box, const order& o, const std::shared_ptr
     out.times.done("rootfs");
 
     auto in = inputs_of(r);
-    ARCA_TRY(user, oci::resolve_user(out.root->get(), oci::text(r.config, "User"), oci::texts(r.host_config, "GroupAdd")));
+    ARCA_TRY(user,
+             oci::resolve_user(out.root->get(), oci::text(r.config, "User"), oci::texts(r.host_config, "GroupAdd")));
     in.user = user;
     ARCA_CHECK(oci::make_working_dir(out.root->get(), oci::text(r.config, "WorkingDir"), 0, 0));
     ARCA_TRY(mounts, share_mounts(box, r, out.request.mount_sources));
@@ -211,7 +220,12 @@ result<prepared> prepare(vm::machine& box, const order& o, const std::shared_ptr
   const auto ready = configured.get();
   out.times.done("configure");
   if (!made) return fail(made.error());
-  if (!ready) return fail(ready.error().wrap("configure the machine"));
+  if (!ready) {
+    if (ready.error().code() == errc::timeout) return fail(ready.error());
+    return fail(errc::internal,
+                oci::create_failed +
+                    ("unable to start container process: error during container init: " + ready.error().message()));
+  }
 
   auto& stdio = out.request.stdio;
   stdio.tty = oci::flag(r.config, "Tty");
@@ -267,7 +281,8 @@ result<prepared_exec> prepare_exec(vm::machine& box, const model::container_reco
   return out;
 }
 
-std::map<std::string, vm::agent_exit> read_exit_journal(const std::string& machine_dir, const std::string& container_id) {
+std::map<std::string, vm::agent_exit> read_exit_journal(const std::string& machine_dir,
+                                                        const std::string& container_id) {
   std::map<std::string, vm::agent_exit> exits;
   const auto text = fs::read_file(machine_dir + "/exits", 4u << 20);
   if (!text) return exits;

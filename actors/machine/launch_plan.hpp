@@ -43,9 +43,9 @@ vm::nic_spec nic_of(const order& o);
 /// Everything that create needs, with the machine booted.
 struct prepared {
   vm::agent_container request;
-  unique_fd stdio;                    ///< connected; empty when nobody wants the bytes
-  std::shared_ptr<unique_fd> root;    ///< the mounted root file system
-  oci::failed_launch words;           ///< for the launcher's error
+  unique_fd stdio;                  ///< connected; empty when nobody wants the bytes
+  std::shared_ptr<unique_fd> root;  ///< the mounted root file system
+  oci::failed_launch words;         ///< for the launcher's error
   std::vector<std::string> warnings;
   stages times;
 };
@@ -59,12 +59,14 @@ struct prepared_exec {
   oci::failed_launch words;
   unique_fd opened_root;  ///< holds words.root_fd when `root` was null
 };
-/// `config`: normalised exec JSON. `root`: of the container, null after an adoption (then `pid`, its init, leads there).
+/// `config`: normalised exec JSON. `root`: of the container, null after an adoption (then `pid`, its init, leads
+/// there).
 result<prepared_exec> prepare_exec(vm::machine& box, const model::container_record& record,
                                    const std::shared_ptr<unique_fd>& root, int64_t pid, const std::string& process_id,
                                    const std::string& config, const std::shared_ptr<process_io>& io);
 
 /// DIR/exits of an agent that is no more: process id → exit, of one container.
-std::map<std::string, vm::agent_exit> read_exit_journal(const std::string& machine_dir, const std::string& container_id);
+std::map<std::string, vm::agent_exit> read_exit_journal(const std::string& machine_dir,
+                                                        const std::string& container_id);
 
 }  // namespace arca::launch

@@ -17,7 +17,7 @@ struct boot_outcome {
   std::shared_ptr<const launch::order> order;
 };
 
-result<boot_outcome> boot(vm::namespace_backend& backend, const launch_machine& request) {
+result<boot_outcome> boot(const shared_backend& backend, const launch_machine& request) {
   if (request.runtime != "namespace")
     return fail(errc::unsupported, "unknown or invalid runtime name: " + request.runtime);
   auto record = model::from_document(request.record);
@@ -27,16 +27,17 @@ result<boot_outcome> boot(vm::namespace_backend& backend, const launch_machine& 
   order->layers = request.layers;
   order->container_dir = request.container_dir;
   order->endpoints = request.endpoints;
-  const auto cgroup = backend.cgroup_of(request.container_id, request.generation,
-                                        oci::text(order->record->host_config, "CgroupParent"));
+  const auto cgroup = backend->cgroup_of(request.container_id, request.generation,
+                                         oci::text(order->record->host_config, "CgroupParent"));
   boot_outcome out;
-  out.box = backend.make(request.container_id, cgroup, launch::host_network(*order));
+  out.box = hold(backend, backend->make(request.container_id, cgroup, launch::host_network(*order)));
   out.order = std::move(order);
   if (auto booted = out.box->boot(boot_ms); !booted) {
     const auto log = out.box->boot_log(2000);
     out.box->kill();
     out.box->destroy();
-    return fail(booted.error().wrap("failed to create task for container: machine" + (log.empty() ? "" : " (" + log + ")")));
+    return fail(
+        booted.error().wrap("failed to create task for container: machine" + (log.empty() ? "" : " (" + log + ")")));
   }
   return out;
 }
@@ -86,8 +87,9 @@ void machine::on_exit() {
   init_settled_ = nullptr;
   observer_ = nullptr;
   processes_.clear();
-  if (box_) ctx_.pool->post([box = std::move(box_), backend = std::move(backend_)]() mutable {
-    box.reset();  // its calls are cancelled, which may wait for one that is being answered
+  // Its open calls are cancelled, which may wait for one that is being answered; the backend may end with the last one.
+  ctx_.pool->post([box = std::move(box_), backend = std::move(backend_)]() mutable {
+    box.reset();
     backend.reset();
   });
 }
@@ -100,13 +102,14 @@ caf::result<machine_started> machine::begin_launch(const launch_machine& request
   }
   phase_ = phase::launching;
   generation_ = request.generation;
-  offload(this, *ctx_.port, *ctx_.pool, [backend = backend_, request] { return boot(*backend, request); },
-          [this, promise](result<boot_outcome> out) mutable {
-            if (!out) return undo(promise, out.error());
-            box_ = std::move(out->box);
-            order_ = std::move(out->order);
-            booted(promise);
-          });
+  offload(
+      this, *ctx_.port, *ctx_.pool, [backend = backend_, request] { return boot(backend, request); },
+      [this, promise](result<boot_outcome> out) mutable {
+        if (!out) return undo(promise, out.error());
+        box_ = std::move(out->box);
+        order_ = std::move(out->order);
+        booted(promise);
+      });
   return promise;
 }
 
@@ -121,32 +124,37 @@ void machine::booted(started_promise promise) {
   auto arrived = [this, promise, both](std::optional<error> problem) mutable {
     if (problem && !both->failed) both->failed = std::move(problem);
     if (--both->open != 0) return;
-    if (both->failed) undo(promise, *both->failed);
-    else create_container(promise, std::move(both->plan));
+    if (both->failed)
+      undo(promise, *both->failed);
+    else
+      create_container(promise, std::move(both->plan));
   };
   auto io = ctx_.processes->find(id_, "init");
   auto nic = launch::nic_of(*order_);
   if (!nic.name.empty()) {
     ++both->open;
-    offload(this, *ctx_.port, *ctx_.pool, [box = box_, nic] { return box->attach_nic(nic); },
-            [arrived](result<void> done) mutable {
-              arrived(done ? std::nullopt
-                           : std::optional(done.error().wrap("failed to set up container networking")));
-            });
+    offload(
+        this, *ctx_.port, *ctx_.pool, [box = box_, nic] { return box->attach_nic(nic); },
+        [arrived](result<void> done) mutable {
+          arrived(done ? std::nullopt : std::optional(done.error().wrap("failed to set up container networking")));
+        });
   }
-  offload(this, *ctx_.port, *ctx_.pool, [box = box_, order = order_, io] { return launch::prepare(*box, *order, io); },
-          [both, arrived](result<launch::prepared> plan) mutable {
-            if (!plan) return arrived(plan.error());
-            both->plan = std::make_shared<launch::prepared>(std::move(*plan));
-            arrived(std::nullopt);
-          });
+  offload(
+      this, *ctx_.port, *ctx_.pool, [box = box_, order = order_, io] { return launch::prepare(*box, *order, io); },
+      [both, arrived](result<launch::prepared> plan) mutable {
+        if (!plan) return arrived(plan.error());
+        both->plan = std::make_shared<launch::prepared>(std::move(*plan));
+        arrived(std::nullopt);
+      });
 }
 
 void machine::create_container(started_promise promise, std::shared_ptr<launch::prepared> plan) {
   root_ = plan->root;
   plan->times.done("network");
   call_agent<vm::agent_started>(
-      [plan](vm::agent_client& agent, auto done) { agent.create_container(plan->request, create_limit, std::move(done)); },
+      [plan](vm::agent_client& agent, auto done) {
+        agent.create_container(plan->request, create_limit, std::move(done));
+      },
       [this, promise, plan](result<vm::agent_started> started) mutable {
         plan->times.done("create");
         if (started) return container_started(promise, *plan, *started);
@@ -164,8 +172,10 @@ void machine::container_started(started_promise& promise, launch::prepared& plan
   answer.pid = started.pid;
   answer.started_at = started.started_at;
   answer.warnings = std::move(plan.warnings);
-  if (plan.stdio) bind("init", std::move(plan.stdio), ctx_.processes->find(id_, "init"));
-  else processes_["init"];
+  if (plan.stdio)
+    bind("init", std::move(plan.stdio), ctx_.processes->find(id_, "init"));
+  else
+    processes_["init"];
   promise.deliver(std::move(answer));
   watch();
   log::debug("machine started", log::kv("container", id_), plan.times.text());
@@ -177,13 +187,14 @@ void machine::undo(started_promise& promise, const error& why) {
   promise.deliver(to_caf(why));
   root_.reset();
   if (!box_) return quit();
-  offload(this, *ctx_.port, *ctx_.pool,
-          [box = box_] {
-            box->kill();
-            box->destroy();
-            return 0;
-          },
-          [this](int) { quit(); });
+  offload(
+      this, *ctx_.port, *ctx_.pool,
+      [box = box_] {
+        box->kill();
+        box->destroy();
+        return 0;
+      },
+      [this](int) { quit(); });
 }
 
 machine_internal spawn_machine(caf::actor_system& system, engine_context& ctx, shared_backend backend,

@@ -28,8 +28,8 @@ class machine : public tracked<machine_internal::base> {
   /// A process's end is reported when its exit is known and its output is complete (or late).
   struct process_state {
     std::shared_ptr<process_io> io;
-    uint64_t binding = 0;            ///< of the connection that is open; 0: none
-    int broken = 0;                  ///< connections that broke since the last that worked
+    uint64_t binding = 0;  ///< of the connection that is open; 0: none
+    int broken = 0;        ///< connections that broke since the last that worked
     std::optional<vm::agent_exit> exit;
     std::string error;
     bool reported = false;
@@ -85,12 +85,12 @@ class machine : public tracked<machine_internal::base> {
   phase phase_ = phase::idle;
   uint64_t generation_ = 0, bindings_ = 0;
   bool unresponsive_ = false;
-  int64_t pid_ = 0;                           ///< of the container's init
+  int64_t pid_ = 0;  ///< of the container's init
   std::shared_ptr<vm::machine> box_;
   std::shared_ptr<const launch::order> order_;
   std::shared_ptr<unique_fd> root_;
   std::map<std::string, process_state> processes_;
-  std::function<void()> init_settled_;        ///< an adoption that waits for the output of an init that has ended
+  std::function<void()> init_settled_;  ///< an adoption that waits for the output of an init that has ended
 };
 
 /// Calls the agent and continues here with its result<T>. `call` gets the client and the callback.

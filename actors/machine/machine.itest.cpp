@@ -1,21 +1,5 @@
 // Machine actors with real agents, crun and busybox. Needs root.
-#include <signal.h>
-
-#include <caf/actor_system.hpp>
-#include <caf/actor_system_config.hpp>
-#include <caf/scoped_actor.hpp>
-#include <caf/typed_event_based_actor.hpp>
-#include <catch2/catch.hpp>
-#include <condition_variable>
-
-#include "actors/core/context.hpp"
-#include "actors/machine/machine_manager.hpp"
-#include "actors/model/container_record.hpp"
-#include "actors/streams/process_io_registry.hpp"
-#include "persistence/base/fs.hpp"
-#include "persistence/base/text.hpp"
-#include "vm/cgroup.hpp"
-#include "vm/testing/busybox.hpp"
+#include "actors/machine/testing/small_daemon.hpp"
 
 namespace arca {
 engine_context::engine_context() = default;
@@ -23,170 +7,7 @@ engine_context::~engine_context() = default;
 }  // namespace arca
 
 using namespace arca;
-using namespace std::chrono_literals;
-
-namespace {
-
-struct reports {
-  std::mutex lock;
-  std::condition_variable changed;
-  std::vector<machine_exited> exits;
-  int ooms = 0, unresponsive = 0;
-
-  machine_exited of(const std::string& process, std::chrono::milliseconds limit = 6s) {
-    std::unique_lock guard(lock);
-    machine_exited found;
-    const bool there = changed.wait_for(guard, limit, [&] {
-      for (const auto& e : exits)
-        if (e.process_id == process) {
-          found = e;
-          return true;
-        }
-      return false;
-    });
-    INFO("exit of " << process);
-    REQUIRE(there);
-    return found;
-  }
-};
-
-machine_observer_actor::behavior_type observer(machine_observer_actor::pointer, std::shared_ptr<reports> into) {
-  const auto note = [into](auto change) {
-    const std::lock_guard guard(into->lock);
-    change();
-    into->changed.notify_all();
-  };
-  return {[=](const machine_exited& e) { note([&] { into->exits.push_back(e); }); },
-          [=](const machine_oom&) { note([&] { ++into->ooms; }); },
-          [=](const machine_unresponsive&) { note([&] { ++into->unresponsive; }); }};
-}
-
-/// One daemon: an actor system with a machine manager on the lab's folders.
-struct small_daemon {
-  caf::actor_system_config config;
-  engine_context ctx;
-  std::unique_ptr<caf::actor_system> system;
-  std::shared_ptr<reports> told = std::make_shared<reports>();
-  machine_observer_actor watcher;
-
-  explicit small_daemon(const vm::testing::lab& in) {
-    config.set("scheduler.max-threads", 2);
-    system = std::make_unique<caf::actor_system>(config);
-    ctx.config.run_root = in.settings.run_root;
-    ctx.config.guest_path = in.settings.guest_path;
-    ctx.config.cgroup_parent = in.cgroup_parent;
-    ctx.config.agent_pool = 2;
-    ctx.port = std::make_unique<async_port>(*system);
-    ctx.pool = std::make_unique<blocking_pool>(16);
-    ctx.actors = std::make_unique<introspection>();
-    ctx.stdio = std::make_unique<stdio_service>(1);
-    ctx.processes = std::make_unique<process_io_registry>();
-    ctx.machines = spawn_machine_manager(*system, ctx);
-    watcher = system->spawn(observer, told);
-  }
-  ~small_daemon() {
-    caf::anon_send_exit(ctx.machines, caf::exit_reason::user_shutdown);
-    caf::anon_send_exit(watcher, caf::exit_reason::user_shutdown);
-    ctx.machines = nullptr;
-    watcher = nullptr;
-    ctx.port.reset();
-    system.reset();
-    ctx.processes.reset();
-    ctx.stdio.reset();
-    ctx.pool.reset();
-  }
-  template <class Answer, class Handle, class Message>
-  result<Answer> ask(const Handle& to, Message message) {
-    caf::scoped_actor self(*system);
-    result<Answer> out = fail(errc::internal, "no answer");
-    if constexpr (std::is_void_v<Answer>) {
-      self->request(to, 30s, std::move(message)).receive([&] { out = {}; }, [&](caf::error& e) { out = fail(from_caf(e)); });
-    } else {
-      self->request(to, 30s, std::move(message))
-          .receive([&](Answer& a) { out = std::move(a); }, [&](caf::error& e) { out = fail(from_caf(e)); });
-    }
-    return out;
-  }
-  machine_actor make(const std::string& id) {
-    make_machine order;
-    order.container_id = id;
-    order.observer = watcher;
-    auto made = ask<machine_actor>(ctx.machines, order);
-    REQUIRE(made);
-    return *made;
-  }
-  /// A container's output: everything until the process_io ends.
-  std::shared_ptr<process_io> make_io(const std::string& id, const std::string& process, const std::string& log = {}) {
-    process_io::options o;
-    o.log.path = log;
-    auto io = process_io::make(*ctx.stdio, o);
-    ctx.processes->put(id, process, io);
-    return io;
-  }
-};
-
-struct plan {
-  std::string id = random_hex(32);
-  model::container_record record;
-  std::string dir;
-  plan(const vm::testing::lab& in, std::vector<std::string> args) {
-    dir = in.root + "/containers/" + id;
-    REQUIRE(fs::make_dirs(dir + "/upper", 0755));
-    REQUIRE(fs::make_dirs(dir + "/work", 0700));
-    record.id = id;
-    record.name = "box";
-    record.config = {{"Hostname", "box"}, {"Domainname", ""}, {"Cmd", args}, {"Entrypoint", nullptr},
-                     {"Env", nlohmann::json::array()}, {"User", ""}, {"WorkingDir", ""}, {"Tty", false}};
-    record.host_config = {{"NetworkMode", "none"}, {"ShmSize", 1 << 20}, {"CgroupnsMode", "host"}, {"Privileged", false},
-                          {"MaskedPaths", nlohmann::json::array()}, {"ReadonlyPaths", nlohmann::json::array()}};
-    record.networking = nlohmann::json::object();
-    record.layers = {in.layer};
-    record.runtime = "namespace";
-    record.generation = 1;
-  }
-  launch_machine launch() const {
-    launch_machine l;
-    l.container_id = id;
-    l.generation = record.generation;
-    l.runtime = "namespace";
-    l.record = model::to_document(record);
-    l.layers = record.layers;
-    l.container_dir = dir;
-    return l;
-  }
-};
-
-std::string all_of(const stream& s) {
-  std::string out;
-  for (;;) {
-    const auto got = s.output->read_blocking();
-    if (got.empty()) return out;
-    for (const auto& chunk : got) out += *chunk;
-  }
-}
-std::shared_ptr<byte_channel> attach(const std::shared_ptr<process_io>& io, stream& into) {
-  attach_options o;
-  o.out = o.err = true;
-  o.framed = false;
-  into = io->attach(o);
-  return into.output;
-}
-std::string why(const auto& r) { return r ? "" : r.error().message(); }
-
-acknowledge_exit ack(const std::string& id, const std::string& process) {
-  acknowledge_exit a;
-  a.container_id = id;
-  a.process_id = process;
-  return a;
-}
-
-void gone(const std::string& cgroup) {
-  const auto where = vm::cgroup_tree::host().folder(vm::cgroup_tree::host().mode() == vm::cgroup_mode::v2 ? "" : "pids", cgroup);
-  for (int i = 0; i < 400 && access(where.c_str(), F_OK) == 0; ++i) std::this_thread::sleep_for(10ms);
-  CHECK(access(where.c_str(), F_OK) != 0);
-}
-
-}  // namespace
+using namespace arca::testing;
 
 TEST_CASE("launch, output, exec, exit, teardown") {
   vm::testing::lab in;
@@ -242,8 +63,9 @@ TEST_CASE("launch, output, exec, exit, teardown") {
 TEST_CASE("starts and execs that fail say it in Docker's words and leave nothing") {
   vm::testing::lab in;
   small_daemon d(in);
-  const std::string prefix = "failed to create task for container: failed to create shim task: OCI runtime create failed: "
-                             "runc create failed: unable to start container process: ";
+  const std::string prefix =
+      "failed to create task for container: failed to create shim task: OCI runtime create failed: "
+      "runc create failed: unable to start container process: ";
   const auto refused = [&](std::vector<std::string> args, auto change) {
     plan p(in, std::move(args));
     change(p.record);
@@ -324,7 +146,8 @@ TEST_CASE("an agent that dies or does not answer") {
 
 TEST_CASE("a later daemon adopts: running, ended meanwhile, agent gone") {
   vm::testing::lab in;
-  plan runs(in, {"sh", "-c", "sleep 2; exit 4"}), ended(in, {"sh", "-c", "echo last words; exit 6"}), lost(in, {"sleep", "99"});
+  plan runs(in, {"sh", "-c", "sleep 2; exit 4"}), ended(in, {"sh", "-c", "echo last words; exit 6"}),
+      lost(in, {"sleep", "99"});
   std::map<std::string, std::string> machines;
   {
     small_daemon first(in);
@@ -382,25 +205,176 @@ TEST_CASE("a later daemon adopts: running, ended meanwhile, agent gone") {
   for (const auto* p : {&runs, &ended, &lost}) gone(in.cgroup_parent + "/" + p->id);
 }
 
-TEST_CASE("cycles per second", "[bench]") {
+TEST_CASE("options reach the container") {
   vm::testing::lab in;
   small_daemon d(in);
-  sweep_machines sweep;
-  REQUIRE(d.ask<void>(d.ctx.machines, sweep));
-  std::this_thread::sleep_for(500ms);
-  std::vector<double> starts;
-  for (int i = 0; i < 20; ++i) {
-    plan p(in, {"true"});
-    d.make_io(p.id, "init");
-    auto box = d.make(p.id);
-    const auto begin = std::chrono::steady_clock::now();
-    REQUIRE(d.ask<machine_started>(box, p.launch()));
-    starts.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
-    d.told->of("init");
-    d.told->exits.clear();
-    CHECK(d.ask<void>(box, ack(p.id, "init")));
-    std::this_thread::sleep_for(100ms);
-  }
-  std::sort(starts.begin(), starts.end());
-  WARN("launch to started: p50 " << starts[10] << " ms, min " << starts[0] << " ms");
+  const auto shell = [](const char* text) { return std::vector<std::string>{"sh", "-c", text}; };
+  const auto host = in.root + "/shared";
+  REQUIRE(fs::make_dirs(host, 0755));
+  REQUIRE(fs::write_file_atomic(host + "/file", "from the host\n", 0644));
+
+  auto text = output_of(
+      d, in, shell("cat /m/file; touch /m/x 2>&1; touch /w/y && echo wrote; mount | grep ' /t '; cat /etc/hosts"),
+      [&](model::container_record& r, launch_machine&) {
+        model::mount_point m;
+        m.type = "bind";
+        m.source = host;
+        m.destination = "/m";
+        m.read_write = false;
+        r.mounts.push_back(m);
+        m.destination = "/w";
+        m.source = host + "/made";
+        m.read_write = true;
+        r.mounts.push_back(m);
+        r.host_config["Tmpfs"] = {{"/t", "size=64k"}};
+        r.host_config["ExtraHosts"] = {"db:192.0.2.10"};
+      });
+  contains(text, "from the host\n");
+  contains(text, "Read-only file system");
+  contains(text, "wrote\n");
+  contains(text, "size=64k");
+  contains(text, "192.0.2.10\tdb");
+  CHECK(access((host + "/made/y").c_str(), F_OK) == 0);
+
+  text = output_of(d, in,
+                   shell("touch /x 2>&1; touch /dev/shm/x && echo shm; grep -E 'CapEff|NoNewPrivs' /proc/self/status"),
+                   [](model::container_record& r, launch_machine&) {
+                     r.host_config["ReadonlyRootfs"] = true;
+                     r.host_config["CapDrop"] = {"ALL"};
+                     r.host_config["SecurityOpt"] = {"no-new-privileges"};
+                   });
+  contains(text, "Read-only file system");
+  contains(text, "shm\n");
+  contains(text, "CapEff:\t0000000000000000");
+  contains(text, "NoNewPrivs:\t1");
+
+  text =
+      output_of(d, in, shell("grep -E 'CapEff|Seccomp:' /proc/self/status; mount | grep 'sysfs'; ls /dev | grep kmsg"),
+                [](model::container_record& r, launch_machine&) { r.host_config["Privileged"] = true; });
+  contains(text, "Seccomp:\t0");
+  contains(text, "sysfs (rw,");
+  CHECK(text.find("CapEff:\t00000000a80425fb") == std::string::npos);
+
+  text = output_of(
+      d, in, shell("id; ps; cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null"),
+      [](model::container_record& r, launch_machine&) {
+        r.config["User"] = "1000:50";
+        r.host_config["GroupAdd"] = {"1234"};
+        r.host_config["Init"] = true;
+        r.host_config["Memory"] = 64 << 20;
+        r.host_config["PidsLimit"] = 50;
+        r.host_config["NanoCpus"] = 500000000;
+      });
+  contains(text, "uid=1000 gid=50 groups=50,1234");
+  contains(text, "/sbin/docker-init --");
+  contains(text, "67108864\n");
+
+  text = output_of(d, in, shell("ip addr; cat /proc/sys/net/ipv4/ip_unprivileged_port_start; hostname"),
+                   [](model::container_record&, launch_machine&) {});
+  contains(text, ": lo: <LOOPBACK,UP");
+  contains(text, "\n0\n");
+  contains(text, "box\n");
+}
+
+TEST_CASE("the host's network, pid, ipc and uts namespaces") {
+  vm::testing::lab in;
+  small_daemon d(in);
+  char own[256] = {};
+  const auto n = readlink("/proc/self/ns/net", own, sizeof own - 1);
+  REQUIRE(n > 0);
+  const auto text = output_of(d, in, {"sh", "-c", "ls -l /proc/self/ns/net /proc/1/exe; hostname"},
+                              [](model::container_record& r, launch_machine& l) {
+                                endpoint e;
+                                e.driver = "host";
+                                l.endpoints = {e};
+                                r.host_config["NetworkMode"] = "host";
+                                r.host_config["PidMode"] = "host";
+                                r.host_config["IpcMode"] = "host";
+                                r.host_config["UTSMode"] = "host";
+                              });
+  contains(text, own);
+  char name[256] = {};
+  gethostname(name, sizeof name - 1);
+  contains(text, name);
+}
+
+TEST_CASE("a bridge") {
+  vm::testing::lab in;
+  small_daemon d(in);
+  const std::string bridge = "vmt" + random_hex(3);
+  net::bridge_spec spec;
+  spec.name = bridge;
+  spec.address = *net::parse_subnet4("10.211.77.1/24");
+  REQUIRE(net::ensure_bridge(spec));
+  const auto text = output_of(d, in, {"sh", "-c", "ip addr show eth0; ip route; cat /etc/hosts"},
+                              [&](model::container_record&, launch_machine& l) {
+                                endpoint e;
+                                e.driver = "bridge";
+                                e.bridge = bridge;
+                                e.host_device = "veth" + random_hex(3);
+                                e.mac = "02:42:0a:d3:4d:05";
+                                e.ip4 = "10.211.77.5";
+                                e.prefix4 = 24;
+                                e.gateway4 = "10.211.77.1";
+                                l.endpoints = {e};
+                              });
+  contains(text, "inet 10.211.77.5/24");
+  contains(text, "02:42:0a:d3:4d:05");
+  contains(text, "default via 10.211.77.1 dev eth0");
+  contains(text, "10.211.77.5\tbox");
+  CHECK(net::remove_link(bridge));
+}
+
+TEST_CASE("an exec has the container's filter; a tty has its size") {
+  vm::testing::lab in;
+  small_daemon d(in);
+  plan p(in, {"sh", "-c", "stty size; sleep 100"});
+  p.record.config["Tty"] = true;
+  p.record.host_config["ConsoleSize"] = {33, 77};
+  auto io = [&] {
+    process_io::options o;
+    o.tty = true;
+    auto made = process_io::make(*d.ctx.stdio, o);
+    d.ctx.processes->put(p.id, "init", made);
+    return made;
+  }();
+  stream client;
+  attach(io, client);
+  auto box = d.make(p.id);
+  auto started = d.ask<machine_started>(box, p.launch());
+  INFO(why(started));
+  REQUIRE(started);
+  auto exec_io = d.make_io(p.id, "e");
+  stream exec_client;
+  attach(exec_io, exec_client);
+  start_process s;
+  s.container_id = p.id;
+  s.process_id = "e";
+  s.process = R"({"Cmd":["grep","-E","Seccomp:|CapEff","/proc/self/status"]})";
+  REQUIRE(d.ask<process_started>(box, s));
+  CHECK(d.told->of("e").exit_code == 0);
+  exec_io->finish();
+  const auto text = all_of(exec_client);
+  contains(text, "Seccomp:\t2");
+  contains(text, "CapEff:\t00000000a80425fb");
+  machine_stats stats;
+  stats.container_id = p.id;
+  auto numbers = d.ask<json_document>(box, stats);
+  REQUIRE(numbers);
+  contains(numbers->text, "memory_stats");
+  pause_machine pause;
+  pause.container_id = p.id;
+  CHECK(d.ask<void>(box, pause));
+  pause.pause = false;
+  CHECK(d.ask<void>(box, pause));
+  signal_process kill;
+  kill.container_id = p.id;
+  kill.process_id = "init";
+  kill.signal = SIGKILL;
+  CHECK(d.ask<void>(box, kill));
+  CHECK(d.told->of("init").exit_code == 137);
+  io->finish();
+  contains(all_of(client), "33 77");
+  CHECK(d.ask<void>(box, ack(p.id, "init")));
+  gone(in.cgroup_parent + "/" + p.id);
 }

@@ -16,7 +16,7 @@ struct adopt_outcome {
   std::optional<error> gone;
 };
 
-result<adopt_outcome> take_over(vm::namespace_backend& backend, const adopt_machine& request) {
+result<adopt_outcome> take_over(const shared_backend& backend, const adopt_machine& request) {
   adopt_outcome out;
   auto record = model::from_document(request.record);
   if (!record) return fail(record.error());
@@ -26,7 +26,7 @@ result<adopt_outcome> take_over(vm::namespace_backend& backend, const adopt_mach
   const auto identity = vm::identity_from_json(request.machine);
   if (!identity || identity->id != request.container_id)
     return fail(errc::gone, "the daemon stopped while the container was being started");
-  out.box = backend.reopen(*identity);
+  out.box = hold(backend, backend->reopen(*identity));
   if (auto adopted = out.box->adopt(adopt_ms); !adopted) {
     out.gone = adopted.error();
     // What the agent cannot end any more: nothing of it may run on without an owner.
@@ -45,24 +45,27 @@ caf::result<adopted_machine> machine::adopt(const adopt_machine& request) {
   }
   phase_ = phase::launching;
   generation_ = request.generation;
-  offload(this, *ctx_.port, *ctx_.pool, [backend = backend_, request] { return take_over(*backend, request); },
-          [this, promise](result<adopt_outcome> out) mutable {
-            if (!out) {
-              promise.deliver(to_caf(out.error()));
-              return quit();
-            }
-            box_ = std::move(out->box);
-            order_ = std::move(out->order);
-            if (out->gone) return found_dead(promise, *out->gone);
-            call_agent<vm::agent_hello>(
-                [generation = backend_->generation()](vm::agent_client& agent, auto done) {
-                  agent.hello(generation, hello_limit, std::move(done));
-                },
-                [this, promise](result<vm::agent_hello> hello) mutable {
-                  if (hello) adopted(promise, *hello);
-                  else found_dead(promise, hello.error());
-                });
-          });
+  offload(
+      this, *ctx_.port, *ctx_.pool, [backend = backend_, request] { return take_over(backend, request); },
+      [this, promise](result<adopt_outcome> out) mutable {
+        if (!out) {
+          promise.deliver(to_caf(out.error()));
+          return quit();
+        }
+        box_ = std::move(out->box);
+        order_ = std::move(out->order);
+        if (out->gone) return found_dead(promise, *out->gone);
+        call_agent<vm::agent_hello>(
+            [generation = backend_->generation()](vm::agent_client& agent, auto done) {
+              agent.hello(generation, hello_limit, std::move(done));
+            },
+            [this, promise](result<vm::agent_hello> hello) mutable {
+              if (hello)
+                adopted(promise, *hello);
+              else
+                found_dead(promise, hello.error());
+            });
+      });
   return promise;
 }
 

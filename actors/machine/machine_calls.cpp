@@ -7,7 +7,7 @@
 namespace arca {
 namespace {
 using namespace std::chrono_literals;
-constexpr auto quick_limit = 5000ms;    ///< signal, resize, processes, stats
+constexpr auto quick_limit = 5000ms;       ///< signal, resize, processes, stats
 constexpr auto launcher_limit = 30'000ms;  ///< exec, update: a program is run
 constexpr auto kill_patience = 2s;
 }  // namespace
@@ -40,8 +40,8 @@ caf::result<process_started> machine::start(const start_process& request) {
             [this, promise, io, plan](result<vm::agent_started> started) mutable {
               if (!started) {
                 plan->words.text = started.error().message();
-                promise.deliver(
-                    to_caf(started.error().code() == errc::internal ? oci::launch_error(plan->words) : started.error()));
+                promise.deliver(to_caf(started.error().code() == errc::internal ? oci::launch_error(plan->words)
+                                                                                : started.error()));
                 return;
               }
               process_started answer;
@@ -66,8 +66,10 @@ caf::result<void> machine::signal(const signal_process& request) {
         agent.signal(request.container_id, request.process_id, request.signal, false, quick_limit, std::move(done));
       },
       [promise](result<void> done) mutable {
-        if (done) deliver_ok(promise);
-        else promise.deliver(to_caf(done.error()));
+        if (done)
+          deliver_ok(promise);
+        else
+          promise.deliver(to_caf(done.error()));
       });
   return promise;
 }
@@ -80,11 +82,14 @@ caf::result<void> machine::resize(const resize_process& request) {
   }
   call_agent<void>(
       [request](vm::agent_client& agent, auto done) {
-        agent.resize(request.container_id, request.process_id, request.rows, request.columns, quick_limit, std::move(done));
+        agent.resize(request.container_id, request.process_id, request.rows, request.columns, quick_limit,
+                     std::move(done));
       },
       [promise](result<void> done) mutable {
-        if (done) deliver_ok(promise);
-        else promise.deliver(to_caf(done.error()));
+        if (done)
+          deliver_ok(promise);
+        else
+          promise.deliver(to_caf(done.error()));
       });
   return promise;
 }
@@ -95,11 +100,14 @@ caf::result<void> machine::pause(const pause_machine& request) {
     promise.deliver(std::move(*problem));
     return promise;
   }
-  offload(this, *ctx_.port, *ctx_.pool, [box = box_, request] { return request.pause ? box->pause() : box->resume(); },
-          [promise](result<void> done) mutable {
-            if (done) deliver_ok(promise);
-            else promise.deliver(to_caf(done.error()));
-          });
+  offload(
+      this, *ctx_.port, *ctx_.pool, [box = box_, request] { return request.pause ? box->pause() : box->resume(); },
+      [promise](result<void> done) mutable {
+        if (done)
+          deliver_ok(promise);
+        else
+          promise.deliver(to_caf(done.error()));
+      });
   return promise;
 }
 
@@ -110,15 +118,18 @@ caf::result<void> machine::kill(const kill_machine&) {
     promise.deliver(std::move(*problem));
     return promise;
   }
-  offload(this, *ctx_.port, *ctx_.pool, [box = box_] { return box->kill_containers(); },
-          [this, promise](result<void> done) mutable {
-            if (done) deliver_ok(promise);
-            else promise.deliver(to_caf(done.error()));
-            machine_timer timer;
-            timer.kind = machine_timer_kind::kill_late;
-            timer.process_id = "init";
-            delayed_send(this, kill_patience, std::move(timer));
-          });
+  offload(
+      this, *ctx_.port, *ctx_.pool, [box = box_] { return box->kill_containers(); },
+      [this, promise](result<void> done) mutable {
+        if (done)
+          deliver_ok(promise);
+        else
+          promise.deliver(to_caf(done.error()));
+        machine_timer timer;
+        timer.kind = machine_timer_kind::kill_late;
+        timer.process_id = "init";
+        delayed_send(this, kill_patience, std::move(timer));
+      });
   return promise;
 }
 
@@ -150,17 +161,17 @@ caf::result<json_document> machine::statistics(const machine_stats& request) {
     promise.deliver(std::move(*problem));
     return promise;
   }
-  call_agent<std::string>(
-      [request](vm::agent_client& agent, auto done) { agent.stats(request.container_id, quick_limit, std::move(done)); },
-      [promise](result<std::string> text) mutable {
-        if (!text) {
-          promise.deliver(to_caf(text.error()));
-          return;
-        }
-        json_document answer;
-        answer.text = std::move(*text);
-        promise.deliver(std::move(answer));
-      });
+  call_agent<std::string>([request](vm::agent_client& agent,
+                                    auto done) { agent.stats(request.container_id, quick_limit, std::move(done)); },
+                          [promise](result<std::string> text) mutable {
+                            if (!text) {
+                              promise.deliver(to_caf(text.error()));
+                              return;
+                            }
+                            json_document answer;
+                            answer.text = std::move(*text);
+                            promise.deliver(std::move(answer));
+                          });
   return promise;
 }
 
@@ -171,13 +182,15 @@ caf::result<void> machine::update(const update_resources& request) {
     return promise;
   }
   const auto host_config = nlohmann::json::parse(request.host_config, nullptr, false);
-  call_agent<void>(
-      [id = request.container_id, resources = oci::build_resources(host_config, oci::this_host())](
-          vm::agent_client& agent, auto done) { agent.update_resources(id, resources, launcher_limit, std::move(done)); },
-      [promise](result<void> done) mutable {
-        if (done) deliver_ok(promise);
-        else promise.deliver(to_caf(done.error().wrap("Cannot update container")));
-      });
+  call_agent<void>([id = request.container_id, resources = oci::build_resources(host_config, oci::this_host())](
+                       vm::agent_client& agent,
+                       auto done) { agent.update_resources(id, resources, launcher_limit, std::move(done)); },
+                   [promise](result<void> done) mutable {
+                     if (done)
+                       deliver_ok(promise);
+                     else
+                       promise.deliver(to_caf(done.error().wrap("Cannot update container")));
+                   });
   return promise;
 }
 

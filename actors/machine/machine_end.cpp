@@ -9,7 +9,7 @@
 namespace arca {
 namespace {
 using namespace std::chrono_literals;
-constexpr auto output_patience = 2s;    ///< for the rest of the output after an exit
+constexpr auto output_patience = 2s;  ///< for the rest of the output after an exit
 constexpr auto reconnect_after = 50ms;
 constexpr int reconnect_limit = 20;
 constexpr auto quick_limit = 5000ms;
@@ -68,19 +68,20 @@ void machine::bind(const std::string& process_id, unique_fd socket, std::shared_
 void machine::reconnect(const std::string& process_id) {
   auto& state = processes_[process_id];
   state.binding = ++bindings_;  // not complete until the new connection is
-  offload(this, *ctx_.port, *ctx_.pool,
-          [box = box_, io = state.io, id = id_, process_id] {
-            return box->connect_stdio(id, process_id, io->next_sequence());
-          },
-          [this, process_id, binding = state.binding](result<unique_fd> socket) {
-            auto& current = processes_[process_id];
-            if (current.binding != binding) return;
-            if (socket) return bind(process_id, std::move(*socket), current.io);
-            machine_stdio_ended ended;
-            ended.process_id = process_id;
-            ended.binding = binding;
-            on_stdio_ended(ended);
-          });
+  offload(
+      this, *ctx_.port, *ctx_.pool,
+      [box = box_, io = state.io, id = id_, process_id] {
+        return box->connect_stdio(id, process_id, io->next_sequence());
+      },
+      [this, process_id, binding = state.binding](result<unique_fd> socket) {
+        auto& current = processes_[process_id];
+        if (current.binding != binding) return;
+        if (socket) return bind(process_id, std::move(*socket), current.io);
+        machine_stdio_ended ended;
+        ended.process_id = process_id;
+        ended.binding = binding;
+        on_stdio_ended(ended);
+      });
 }
 
 void machine::on_event(const machine_event& event) {
@@ -185,23 +186,25 @@ void machine::on_timer(const machine_timer& timer) {
 void machine::on_process_ended() {
   if (phase_ != phase::running) return;
   phase_ = phase::dead;
-  log::error("the machine's agent has ended unexpectedly", log::kv("container", id_), log::kv("pid", box_->identity().pid));
-  offload(this, *ctx_.port, *ctx_.pool,
-          [box = box_, id = id_] {
-            (void)box->kill_containers();
-            return launch::read_exit_journal(box->identity().dir, id);
-          },
-          [this](const std::map<std::string, vm::agent_exit>& exits) {
-            for (auto& [process_id, state] : processes_) {
-              if (const auto known = exits.find(process_id); known != exits.end()) {
-                exit_known(process_id, known->second, {});
-              } else {
-                vm::agent_exit exit;
-                exit.code = exit_killed;
-                exit_known(process_id, exit, "the machine's agent ended unexpectedly");
-              }
-            }
-          });
+  log::error("the machine's agent has ended unexpectedly", log::kv("container", id_),
+             log::kv("pid", box_->identity().pid));
+  offload(
+      this, *ctx_.port, *ctx_.pool,
+      [box = box_, id = id_] {
+        (void)box->kill_containers();
+        return launch::read_exit_journal(box->identity().dir, id);
+      },
+      [this](const std::map<std::string, vm::agent_exit>& exits) {
+        for (auto& [process_id, state] : processes_) {
+          if (const auto known = exits.find(process_id); known != exits.end()) {
+            exit_known(process_id, known->second, {});
+          } else {
+            vm::agent_exit exit;
+            exit.code = exit_killed;
+            exit_known(process_id, exit, "the machine's agent ended unexpectedly");
+          }
+        }
+      });
 }
 
 caf::result<void> machine::acknowledge(const acknowledge_exit& request) {
@@ -231,13 +234,14 @@ void machine::close() {
   processes_.clear();
   root_.reset();
   if (!box_) return quit();
-  offload(this, *ctx_.port, *ctx_.pool,
-          [box = box_] {
-            box->kill();
-            box->destroy();
-            return 0;
-          },
-          [this](int) { quit(); });
+  offload(
+      this, *ctx_.port, *ctx_.pool,
+      [box = box_] {
+        box->kill();
+        box->destroy();
+        return 0;
+      },
+      [this](int) { quit(); });
 }
 
 void machine::answered(const error& result) {

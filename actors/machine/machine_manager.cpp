@@ -63,13 +63,14 @@ class machine_manager : public tracked<machine_manager_actor::base> {
   /// What was adopted has been taken into the backend by its actor; all else that looks like ours goes.
   caf::result<void> sweep() {
     auto promise = make_response_promise<void>();
-    offload(this, *ctx_.port, *ctx_.pool,
-            [backend = backend_] {
-              backend->sweep();
-              backend->start_pool();
-              return 0;
-            },
-            [promise](int) mutable { deliver_ok(promise); });
+    offload(
+        this, *ctx_.port, *ctx_.pool,
+        [backend = backend_] {
+          backend->sweep();
+          backend->start_pool();
+          return 0;
+        },
+        [promise](int) mutable { deliver_ok(promise); });
     ctx_.pool->post([] {  // the first start shall not pay for it
       (void)oci::ready_seccomp_for(oci::default_seccomp_profile(), oci::default_capabilities(), oci::this_host());
     });

@@ -96,7 +96,7 @@ void log_files::notify() {
   for (const auto& follower : awake) follower->wake();
 }
 
-std::vector<log_files::file> log_files::open_all() const {
+std::vector<log_files::file> log_files::open_all(uint64_t from) const {
   const std::lock_guard guard(lock_);
   std::vector<file> files;
   const auto current = current_.load(std::memory_order_relaxed);
@@ -106,6 +106,8 @@ std::vector<log_files::file> log_files::open_all() const {
     if (!fd && generation != current && ::access(name(generation - 1).c_str(), F_OK) != 0) break;
     if (fd) files.push_back({generation, std::move(fd)});
   }
+  for (auto kept = kept_.rbegin(); kept != kept_.rend() && kept->first >= from; ++kept)
+    files.push_back({kept->first, kept->second});
   std::reverse(files.begin(), files.end());
   return files;
 }

@@ -50,8 +50,10 @@ class log_files {
     uint64_t generation = 0;
     shared_fd fd;
   };
-  /// All files, oldest first. Empty when there is none.
-  std::vector<file> open_all() const;
+  /// The oldest generation that may have a file.
+  uint64_t oldest() const { return current() - (max_file_ - 1); }
+  /// All files, oldest first, with those kept for a follower that began at `from`. Empty when there is none.
+  std::vector<file> open_all(uint64_t from) const;
   /// The file of `generation`, or the next one that still exists: a follower that is further behind than what is kept
   /// for it (64 MiB, 256 files beside the log's own) has lost lines. A null fd when there is none.
   file open_from(uint64_t generation) const;

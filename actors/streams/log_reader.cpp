@@ -87,15 +87,26 @@ void log_reader::begin() {
   // The channel's callbacks keep the reader; they go when it is closed or aborted. A replay's owner watches for abort.
   output_->on_writable([self = shared_from_this()] { self->wake(); });
   if (!at_stop_) output_->on_abort([self = shared_from_this()] { self->wake(); });
-  reading = files_->current();
+  reading = files_->oldest();
   if (query_.follow || stop_) files_->add(weak_from_this());  // from here on the writer keeps what is not read yet
   wake();
 }
 
 void log_reader::resume(log_place stop) {
-  stop_ = stop;
-  parked_ = false;
+  {
+    const std::lock_guard guard(resume_lock_);
+    resume_at_ = stop;
+  }
   wake();
+}
+
+bool log_reader::resumed() {
+  const std::lock_guard guard(resume_lock_);
+  if (!resume_at_) return false;
+  stop_ = resume_at_;
+  resume_at_.reset();
+  parked_ = false;
+  return true;
 }
 
 void log_reader::wake() {
@@ -116,7 +127,7 @@ void log_reader::run() {
 
 void log_reader::open() {
   opened_ = true;
-  ahead_ = files_->open_all();
+  ahead_ = files_->open_all(query_.follow || at_stop_ ? reading.load() : UINT64_MAX);
   std::reverse(ahead_.begin(), ahead_.end());
   // What comes later is not for a reader that does not follow: it could chase a fast writer for ever.
   if (!query_.follow && !stop_)
@@ -168,11 +179,12 @@ bool log_reader::next_file() {
 }
 
 log_reader::outcome log_reader::step() {
-  if (over_ || parked_) return outcome::wait;
+  if (over_) return outcome::wait;
   if (output_->aborted()) {
     finish();
     return outcome::wait;
   }
+  if (parked_ && !resumed()) return outcome::wait;
   if (!opened_) open();
   mine().out.clear();
   full_ = output_->queued() >= window;
@@ -285,7 +297,7 @@ log_reader::outcome log_reader::at_end() {
     finish();
   } else {
     parked_ = true;
-    at_stop_();  // from here on resume() may run on another thread
+    at_stop_();
   }
   return outcome::wait;
 }

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -34,6 +35,7 @@ class log_reader final : public log_follower, public std::enable_shared_from_thi
   log_reader(std::shared_ptr<work_pool> pool, std::shared_ptr<log_files> files, const log_query& query,
              std::shared_ptr<byte_channel> output);
   void begin();
+  bool resumed();
   void run();
   outcome step();
   void open();
@@ -52,6 +54,8 @@ class log_reader final : public log_follower, public std::enable_shared_from_thi
   const std::shared_ptr<byte_channel> output_;
   std::function<void()> at_stop_;
   std::atomic<int> state_{0};  ///< 0 idle, 1 queued or running, 2 running and woken meanwhile
+  std::mutex resume_lock_;
+  std::optional<log_place> resume_at_;  ///< what resume() said, for the next step
 
   // Of the running step only.
   bool opened_ = false, full_ = false, over_ = false;

@@ -1,5 +1,5 @@
-// Where the machine actor finds the process_io whose socket it has just opened. The container (or exec) actor puts it in
-// before it launches, and takes it out when the process is over.
+// Where the machine actor finds the process_io whose socket it has just opened. The container (or exec) actor puts it
+// in before it launches, and takes it out when the process is over.
 #pragma once
 #include <map>
 #include <memory>

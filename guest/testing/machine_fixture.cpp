@@ -15,6 +15,7 @@
 #include <array>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <stdexcept>
 
@@ -31,24 +32,29 @@ namespace {
 using nlohmann::json;
 constexpr int patience = 10'000;
 
-[[noreturn]] void give_up(const std::string& what) { throw std::runtime_error(what + ": " + std::strerror(errno)); }
+[[noreturn]] void give_up(const std::string& what) {
+  throw std::runtime_error(what + ": " + std::strerror(errno));
+}
 
 unique_fd connect_unix(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
   unique_fd made(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (::connect(made.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) give_up("connect " + path);
+  if (::connect(made.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    give_up("connect " + path);
   return made;
 }
 
 std::string make_rootfs(const std::string& at) {
-  for (const char* folder : {"", "/bin", "/proc", "/sys", "/dev", "/tmp", "/etc", "/data"}) mkdir((at + folder).c_str(), 0755);
+  for (const char* folder : {"", "/bin", "/proc", "/sys", "/dev", "/tmp", "/etc", "/data"})
+    mkdir((at + folder).c_str(), 0755);
   std::ifstream from("/bin/busybox", std::ios::binary);
   std::ofstream(at + "/bin/busybox", std::ios::binary) << from.rdbuf();
   chmod((at + "/bin/busybox").c_str(), 0755);
-  for (const char* name : {"sh", "true", "false", "cat", "sleep", "echo", "stty", "dd", "yes", "ls", "ps", "kill", "env", "head",
-                           "seq", "tail", "trap", "hostname", "nc", "id", "setsid", "tty", "printf", "grep", "wc"})
+  for (const char* name :
+       {"sh",   "true", "false", "cat",  "sleep",    "echo", "stty", "dd",     "yes", "ls",     "ps",   "kill", "env",
+        "head", "seq",  "tail",  "trap", "hostname", "nc",   "id",   "setsid", "tty", "printf", "grep", "wc"})
     symlink("busybox", (at + "/bin/" + name).c_str());
   return at;
 }
@@ -88,10 +94,17 @@ bool stdio_client::take_frames() {
         if (last != 0 && head.sequence != last) throw std::runtime_error("end before the last record");
         ended = true;
         break;
-      case stdio::frame_kind::lost: lost += head.sequence; break;
-      case stdio::frame_kind::stdin_credit: credit += head.sequence; break;
-      case stdio::frame_kind::stdin_closed: stdin_closed = true; break;
-      default: throw std::runtime_error("unexpected frame");
+      case stdio::frame_kind::lost:
+        lost += head.sequence;
+        break;
+      case stdio::frame_kind::stdin_credit:
+        credit += head.sequence;
+        break;
+      case stdio::frame_kind::stdin_closed:
+        stdin_closed = true;
+        break;
+      default:
+        throw std::runtime_error("unexpected frame");
     }
   }
   buffer_.erase(0, at_);
@@ -105,7 +118,8 @@ bool stdio_client::read_until(const std::function<bool()>& done) {
   while (!done()) {
     pollfd wait{socket_.get(), POLLIN, 0};
     const int ready = poll(&wait, 1, patience);
-    if (ready == 0) throw std::runtime_error("nothing came within 10 s; so far " + out.substr(0, 200) + err.substr(0, 200));
+    if (ready == 0)
+      throw std::runtime_error("nothing came within 10 s; so far " + out.substr(0, 200) + err.substr(0, 200));
     const ssize_t n = recv(socket_.get(), chunk.data(), chunk.size(), 0);
     if (n <= 0) return false;
     buffer_.append(chunk.data(), static_cast<size_t>(n));
@@ -191,14 +205,17 @@ void machine_fixture::connect() {
   hello();
 }
 
-void machine_fixture::disconnect() { stub.reset(); }
+void machine_fixture::disconnect() {
+  stub.reset();
+}
 
 pb::HelloReply machine_fixture::hello() {
   pb::HelloRequest request;
   request.set_protocol_version(1);
   request.set_generation(generation);
   pb::HelloReply reply;
-  if (const auto s = call(&pb::Agent::Stub::Hello, request, &reply); !s.ok()) throw std::runtime_error(s.error_message());
+  if (const auto s = call(&pb::Agent::Stub::Hello, request, &reply); !s.ok())
+    throw std::runtime_error(s.error_message());
   return reply;
 }
 
@@ -248,12 +265,13 @@ json machine_fixture::spec(const std::vector<std::string>& argv) const {
                     {"capabilities", {{"bounding", caps}, {"effective", caps}, {"permitted", caps}}}};
   out["root"] = {{"path", "unset"}};
   out["hostname"] = "box";
-  out["mounts"] = {{{"destination", "/proc"}, {"type", "proc"}, {"source", "proc"}},
-                   {{"destination", "/dev"}, {"type", "tmpfs"}, {"source", "tmpfs"}, {"options", {"nosuid", "mode=755"}}},
-                   {{"destination", "/dev/pts"},
-                    {"type", "devpts"},
-                    {"source", "devpts"},
-                    {"options", {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}}}};
+  out["mounts"] = {
+      {{"destination", "/proc"}, {"type", "proc"}, {"source", "proc"}},
+      {{"destination", "/dev"}, {"type", "tmpfs"}, {"source", "tmpfs"}, {"options", {"nosuid", "mode=755"}}},
+      {{"destination", "/dev/pts"},
+       {"type", "devpts"},
+       {"source", "devpts"},
+       {"options", {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}}}};
   out["linux"] = {{"cgroupsPath", cgroup + "/ctr"},
                   {"resources", json::object()},
                   {"namespaces", {{{"type", "pid"}}, {{"type", "ipc"}}, {{"type", "uts"}}, {{"type", "mount"}}}}};
@@ -328,12 +346,16 @@ long memory_of(pid_t pid, const std::string& field) {
   return -1;
 }
 
-long cpu_ticks(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string line;
-  std::getline(file, line);
-  const auto fields = split(line.substr(line.rfind(')') + 2), ' ');
-  return std::stol(fields.at(11)) + std::stol(fields.at(12));
+long cpu_nanos(pid_t pid) {
+  long sum = 0;
+  std::error_code gone;
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task", gone)) {
+    std::ifstream file(thread.path() / "schedstat");
+    long nanos = 0;
+    file >> nanos;
+    sum += nanos;
+  }
+  return sum;
 }
 
 double milliseconds_since(std::chrono::steady_clock::time_point start) {

@@ -1,5 +1,5 @@
-// A daemon in small for the agent's integration tests and measurements: starts the real arca-guest, speaks gRPC and stdio
-// frames to it, and makes containers from a busybox root. Needs root, crun and /bin/busybox (static).
+// A daemon in small for the agent's integration tests and measurements: starts the real arca-guest, speaks gRPC and
+// stdio frames to it, and makes containers from a busybox root. Needs root, crun and /bin/busybox (static).
 #pragma once
 #include <sys/types.h>
 
@@ -31,16 +31,16 @@ class stdio_client {
   void acknowledge() { send(stdio::frame_kind::ack, last); }
   int fd() const { return socket_.get(); }
 
-  std::string out, err;       ///< what came so far
-  uint64_t first = 0;         ///< number of the first record that came
-  uint64_t last = 0;          ///< of the last one; throws when one is missing or comes twice
+  std::string out, err;  ///< what came so far
+  uint64_t first = 0;    ///< number of the first record that came
+  uint64_t last = 0;     ///< of the last one; throws when one is missing or comes twice
   uint64_t records = 0;
-  uint64_t credit = 0;        ///< of stdin
+  uint64_t credit = 0;  ///< of stdin
   uint64_t lost = 0;
   uint64_t bytes = 0;
   bool stdin_closed = false;
   bool ended = false;
-  bool keep_output = true;    ///< false: only counts bytes
+  bool keep_output = true;  ///< false: only counts bytes
   bool auto_acknowledge = true;
 
  private:
@@ -55,7 +55,7 @@ class machine_fixture {
   explicit machine_fixture(bool configure = true);
   ~machine_fixture();
 
-  void connect();           ///< a new gRPC connection with the next generation, Hello said
+  void connect();  ///< a new gRPC connection with the next generation, Hello said
   void disconnect();
   std::unique_ptr<stdio_client> open_stdio(const std::string& process = "init", uint64_t first = 1);
   void send_fd(const std::string& token, int fd);
@@ -95,8 +95,8 @@ class machine_fixture {
 
 /// A field of /proc/PID/smaps_rollup in KiB: "Pss", "Private_Dirty".
 long memory_of(pid_t pid, const std::string& field);
-/// utime + stime of a process in clock ticks.
-long cpu_ticks(pid_t pid);
+/// CPU time of all threads of a process in nanoseconds.
+long cpu_nanos(pid_t pid);
 double milliseconds_since(std::chrono::steady_clock::time_point start);
 
 }  // namespace arca::guest::testing

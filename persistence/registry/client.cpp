@@ -15,8 +15,8 @@ constexpr int max_blob_attempts = 50;  // in all, however far each of them came
 
 using response_ptr = std::unique_ptr<http_response>;
 
-// The rule by which Docker goes on to the next endpoint.
-bool next_may_do(const failure& f, const endpoint& at) { return !f.final && (f.code.empty() || at.mirror); }
+// A mirror that fails, in whatever way, leaves it to the next endpoint; but not what we ourselves refuse or were told.
+bool next_may_do(const failure& f) { return !f.final; }
 
 tl::unexpected<failure> wrong(std::string message) { return give_up(errc::invalid_argument, std::move(message)); }
 
@@ -53,17 +53,14 @@ struct repository::impl : requester {
   template <class Work>
   auto on_endpoints(Work work) -> decltype(work(endpoints[0])) {
     if (broken) return give_up(broken->code(), broken->message());
-    bool tls_answered = false;
     failure last;
     for (size_t i = first(); i < endpoints.size(); ++i) {
       auto& at = endpoints[i];
-      if (at.base.scheme == "http" && !at.mirror && tls_answered) break;  // it is a TLS registry, that it was which failed
       if (auto there = contact(at); !there) {
         last = there.error();
         if (last.final) break;
         continue;
       }
-      tls_answered = tls_answered || (at.base.scheme == "https" && !at.mirror);
       auto done = work(at);
       if (done) {
         const std::lock_guard guard(active_lock);
@@ -72,7 +69,8 @@ struct repository::impl : requester {
         return done;
       }
       last = done.error();
-      if (!next_may_do(last, at)) break;
+      // The registry itself has answered: what it says counts, not that it does not speak the other scheme.
+      if (!at.mirror || !next_may_do(last)) break;
       if (i + 1 < endpoints.size())
         log::info("registry endpoint failed, trying the next", log::kv("endpoint", at.base.string()),
                   log::kv("error", last.what.message()));

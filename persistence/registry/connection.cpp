@@ -21,7 +21,7 @@ class plain_connection final : public connection {
     for (;;) {
       const auto n = receive_now(socket_.fd.get(), data, size);
       if (n >= 0) return static_cast<size_t>(n);
-      if (errno != EAGAIN) return io_failure(socket_.fd.get(), "read", errno);
+      if (errno != EAGAIN) return io_failure(socket_, "read", errno);
       if (auto ready = wait_for(socket_.fd.get(), POLLIN, stall_, stop_); !ready) return fail(ready.error());
     }
   }
@@ -33,7 +33,7 @@ class plain_connection final : public connection {
         data.remove_prefix(static_cast<size_t>(n));
         continue;
       }
-      if (errno != EAGAIN) return io_failure(socket_.fd.get(), "write", errno);
+      if (errno != EAGAIN) return io_failure(socket_, "write", errno);
       if (auto ready = wait_for(socket_.fd.get(), POLLOUT, stall_, stop_); !ready) return fail(ready.error());
     }
     return {};
@@ -48,12 +48,6 @@ class plain_connection final : public connection {
   const stop_signal& stop_;
 };
 
-std::string name_of(int fd, int (*ask)(int, sockaddr*, socklen_t*)) {
-  sockaddr_storage s{};
-  socklen_t size = sizeof s;
-  if (ask(fd, reinterpret_cast<sockaddr*>(&s), &size) != 0) return "?";
-  return address_text(reinterpret_cast<sockaddr*>(&s));
-}
 }  // namespace
 
 ssize_t send_now(int fd, const void* data, size_t size) noexcept {
@@ -72,10 +66,10 @@ ssize_t receive_now(int fd, void* data, size_t size) noexcept {
   return n;
 }
 
-tl::unexpected<failure> io_failure(int fd, const char* verb, int code) {
+tl::unexpected<failure> io_failure(const tcp_socket& socket, const char* verb, int code) {
   std::array<char, 128> text{};
-  return transport_failure(std::string(verb) + " tcp " + name_of(fd, ::getsockname) + "->" + name_of(fd, ::getpeername) +
-                               ": " + verb + ": " + lower(::strerror_r(code, text.data(), text.size())),
+  return transport_failure(std::string(verb) + " tcp " + socket.route + ": " + verb + ": " +
+                               lower(::strerror_r(code, text.data(), text.size())),
                            true);
 }
 

@@ -126,8 +126,12 @@ outcome<tcp_socket> dial_tcp(const url& to, const dial_options& options, const s
     }
     const int one = 1;
     ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    sockaddr_storage mine{};
+    socklen_t mine_size = sizeof mine;
+    ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&mine), &mine_size);
     tcp_socket out;
     out.fd = std::move(fd);
+    out.route = address_text(reinterpret_cast<const sockaddr*>(&mine)) + "->" + address_text(address);
     out.peer = where;
     return out;
   }

@@ -15,6 +15,7 @@ outcome<void> wait_for(int fd, short events, std::chrono::milliseconds timeout, 
 
 struct tcp_socket {
   unique_fd fd;
+  std::string route;  ///< "127.0.0.1:40000->127.0.0.1:5000"
   reach peer = reach::none;
 };
 outcome<tcp_socket> dial_tcp(const url& to, const dial_options& options, const stop_signal& stop);
@@ -27,7 +28,7 @@ outcome<std::unique_ptr<connection>> start_tls(tcp_socket socket, const url& to,
 ssize_t send_now(int fd, const void* data, size_t size) noexcept;
 ssize_t receive_now(int fd, void* data, size_t size) noexcept;
 /// Text of a failed read or write: "read tcp A->B: read: connection reset by peer".
-tl::unexpected<failure> io_failure(int fd, const char* verb, int code);
+tl::unexpected<failure> io_failure(const tcp_socket& socket, const char* verb, int code);
 bool quiet(int fd) noexcept;  ///< connection::idle
 
 }  // namespace arca::registry

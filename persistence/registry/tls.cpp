@@ -174,7 +174,7 @@ class tls_connection final : public connection {
       case SSL_ERROR_WANT_WRITE: return wait_for(socket_.fd.get(), POLLOUT, stall_, stop_);
       case SSL_ERROR_SYSCALL:
         if (n == 0 || saved == 0) return transport_failure("EOF", true);
-        return io_failure(socket_.fd.get(), "read", saved);
+        return io_failure(socket_, "read", saved);
       default: break;
     }
     const auto code = ERR_get_error();

@@ -28,7 +28,9 @@ void end_idle(guest_process& agent) {
 }  // namespace
 
 agent_pool::agent_pool(std::string program, std::string machines_dir, int size)
-    : program_(std::move(program)), machines_dir_(std::move(machines_dir)), size_(static_cast<size_t>(std::max(0, size))) {}
+    : program_(std::move(program)),
+      machines_dir_(std::move(machines_dir)),
+      size_(static_cast<size_t>(std::max(0, size))) {}
 
 agent_pool::~agent_pool() {
   {

@@ -35,6 +35,7 @@ TEST_CASE("identities go through JSON and nonsense is refused") {
   CHECK(back->pid == 42);
   CHECK(back->start_time == m.start_time);
   CHECK(back->cgroup == "/arca/abc");
-  for (const auto* text : {"", "[]", "{}", R"({"id":"x","dir":"/a/../b","cgroup":"/c"})", R"({"id":"x","dir":"/a","cgroup":"/"})"})
+  for (const auto* text :
+       {"", "[]", "{}", R"({"id":"x","dir":"/a/../b","cgroup":"/c"})", R"({"id":"x","dir":"/a","cgroup":"/"})"})
     CHECK_FALSE(vm::identity_from_json(text));
 }

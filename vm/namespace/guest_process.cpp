@@ -111,7 +111,9 @@ std::string host_boot_id() {
   return id;
 }
 
-bool has_ended(int pidfd) { return wait_for_end(pidfd, 0); }
+bool has_ended(int pidfd) {
+  return wait_for_end(pidfd, 0);
+}
 
 bool wait_for_end(int pidfd, int ms) {
   pollfd end{pidfd, POLLIN, 0};
@@ -124,7 +126,9 @@ bool wait_for_end(int pidfd, int ms) {
   return true;
 }
 
-void send_signal(int pidfd, int number) { syscall(SYS_pidfd_send_signal, pidfd, number, nullptr, 0); }
+void send_signal(int pidfd, int number) {
+  syscall(SYS_pidfd_send_signal, pidfd, number, nullptr, 0);
+}
 
 std::vector<found_agent> find_agents(const std::string& machines_dir) {
   std::vector<found_agent> found;

@@ -54,7 +54,9 @@ void end(running& r, const std::string& id) {
   CHECK(cgroup_tree::host().processes(r.box->identity().cgroup).empty());
 }
 
-std::string message(const error& e) { return e.message(); }
+std::string message(const error& e) {
+  return e.message();
+}
 
 }  // namespace
 
@@ -85,7 +87,9 @@ TEST_CASE("the filter refuses what Docker's refuses") {
   namespace_backend backend(in.settings);
   const auto id = random_hex(32);
   container_plan plan;
-  plan.args = {"sh", "-c", "mount -t tmpfs x /tmp; echo rc=$?; cat /proc/kcore | dd bs=1 count=1 2>/dev/null; echo; touch /proc/sys/x 2>&1; ls /sys/firmware | dd 2>/dev/null; id"};
+  plan.args = {"sh", "-c",
+               "mount -t tmpfs x /tmp; echo rc=$?; cat /proc/kcore | dd bs=1 count=1 2>/dev/null; echo; touch "
+               "/proc/sys/x 2>&1; ls /sys/firmware | dd 2>/dev/null; id"};
   plan.host_config["MaskedPaths"] = {"/proc/kcore", "/sys/firmware"};
   plan.host_config["ReadonlyPaths"] = {"/proc/sys"};
   auto r = run(backend, in, id, plan);

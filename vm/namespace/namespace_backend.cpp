@@ -29,8 +29,8 @@ constexpr int shutdown_ms = 3000;  ///< the agent's own limit is 2 s
 }  // namespace
 
 std::string to_json(const machine_identity& m) {
-  const nlohmann::json document = {{"kind", m.kind},     {"id", m.id},   {"dir", m.dir},
-                                   {"cgroup", m.cgroup}, {"pid", m.pid}, {"start_time", m.start_time},
+  const nlohmann::json document = {{"kind", m.kind},      {"id", m.id},   {"dir", m.dir},
+                                   {"cgroup", m.cgroup},  {"pid", m.pid}, {"start_time", m.start_time},
                                    {"boot_id", m.boot_id}};
   return document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
@@ -50,7 +50,9 @@ result<machine_identity> identity_from_json(const std::string& text) {
   if (const auto at = document.find("pid"); at != document.end() && at->is_number_integer()) m.pid = at->get<int64_t>();
   if (const auto at = document.find("start_time"); at != document.end() && at->is_number_integer())
     m.start_time = at->get<uint64_t>();
-  const auto plain = [](const std::string& path) { return starts_with(path, "/") && path.find("/..") == std::string::npos; };
+  const auto plain = [](const std::string& path) {
+    return starts_with(path, "/") && path.find("/..") == std::string::npos;
+  };
   if (m.id.empty() || !plain(m.dir) || !plain(m.cgroup) || m.cgroup == "/")
     return fail(errc::invalid_argument, "a machine's identity is incomplete");
   return m;

@@ -1,4 +1,5 @@
-// Machines that are namespaces of this host: makes them, takes over those of an earlier daemon, removes what nobody owns.
+// Machines that are namespaces of this host: makes them, takes over those of an earlier daemon, removes what nobody
+// owns.
 #pragma once
 #include <memory>
 #include <mutex>

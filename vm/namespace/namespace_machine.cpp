@@ -57,7 +57,10 @@ bool put_name(char (&field)[N], const std::string& name) {
 namespace_machine::namespace_machine(namespace_backend& backend, machine_identity identity, bool host_network)
     : backend_(backend), identity_(std::move(identity)), host_network_(host_network) {}
 
-namespace_machine::~namespace_machine() = default;
+/// One that was not destroyed runs on for whoever adopts it; a sweep takes it if nobody does.
+namespace_machine::~namespace_machine() {
+  if (!destroyed_) backend_.disown(identity_.dir, identity_.cgroup);
+}
 
 result<void> namespace_machine::connect(int deadline_ms) {
   ARCA_TRY(socket, connect_unix(identity_.dir + '/' + guest_start::agent_socket));
@@ -85,7 +88,9 @@ result<void> namespace_machine::boot(int deadline_ms) {
 }
 
 result<void> namespace_machine::adopt(int deadline_ms) {
-  const auto gone = [](const char* why) { return fail(errc::gone, std::string("the machine's agent has ended: ") + why); };
+  const auto gone = [](const char* why) {
+    return fail(errc::gone, std::string("the machine's agent has ended: ") + why);
+  };
   if (identity_.boot_id != host_boot_id()) return gone("the host was restarted");
   pidfd_.reset(static_cast<int>(syscall(SYS_pidfd_open, static_cast<pid_t>(identity_.pid), 0)));
   if (!pidfd_) return gone("there is no such process");
@@ -155,7 +160,8 @@ result<machine::attached_rootfs> namespace_machine::attach_rootfs(const rootfs_s
 }
 
 result<std::string> namespace_machine::share(unique_fd source, bool read_only, bool recursive) {
-  const unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? unsigned{AT_RECURSIVE} : 0u);
+  const unsigned flags =
+      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? unsigned{AT_RECURSIVE} : 0u);
   const unique_fd tree(static_cast<int>(syscall(SYS_open_tree, source.get(), "", flags)));
   if (!tree) return fail_errno("clone of a mount");
   if (read_only) {
@@ -185,9 +191,8 @@ result<void> namespace_machine::attach_nic(const nic_spec& nic) {
   inside.gateway4 = nic.gateway4;
   inside.gateway6 = nic.gateway6;
   inside.mtu = nic.mtu;
-  return wait_for<void>([&](auto done) {
-    client_->configure_interface(inside, std::chrono::seconds(socket_limit_s), std::move(done));
-  });
+  return wait_for<void>(
+      [&](auto done) { client_->configure_interface(inside, std::chrono::seconds(socket_limit_s), std::move(done)); });
 }
 
 result<void> namespace_machine::detach_nic(const std::string& name) {
@@ -195,8 +200,12 @@ result<void> namespace_machine::detach_nic(const std::string& name) {
       [&](auto done) { client_->remove_interface(name, std::chrono::seconds(socket_limit_s), std::move(done)); });
 }
 
-result<void> namespace_machine::pause() { return cgroup_tree::host().freeze(identity_.cgroup, true); }
-result<void> namespace_machine::resume() { return cgroup_tree::host().freeze(identity_.cgroup, false); }
+result<void> namespace_machine::pause() {
+  return cgroup_tree::host().freeze(identity_.cgroup, true);
+}
+result<void> namespace_machine::resume() {
+  return cgroup_tree::host().freeze(identity_.cgroup, false);
+}
 
 result<void> namespace_machine::kill_containers() {
   ARCA_TRY(any, cgroup_tree::host().kill(identity_.cgroup));
@@ -218,7 +227,8 @@ void namespace_machine::destroy() {
     wait_for_end(pidfd_.get(), 2000);
   }
   if (auto removed = tree.remove(identity_.cgroup, cgroup_patience_ms); !removed)
-    log::warn("cgroup is left behind", log::kv("container", identity_.id), log::kv("reason", removed.error().message()));
+    log::warn("cgroup is left behind", log::kv("container", identity_.id),
+              log::kv("reason", removed.error().message()));
   if (!identity_.dir.empty())
     if (auto removed = fs::remove_tree(identity_.dir); !removed)
       log::warn("machine folder is left behind", log::kv("container", identity_.id),

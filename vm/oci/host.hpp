@@ -13,24 +13,24 @@
 namespace arca::oci {
 
 struct host_limits {
-  uint64_t bounding_caps = 0;                ///< bit n: capability n may be given away
-  std::map<std::string, rlimit> rlimits;     ///< hard limits of this process, by "RLIMIT_NOFILE"; absent: unlimited
-  bool may_raise_rlimits = false;            ///< CAP_SYS_RESOURCE
+  uint64_t bounding_caps = 0;             ///< bit n: capability n may be given away
+  std::map<std::string, rlimit> rlimits;  ///< hard limits of this process, by "RLIMIT_NOFILE"; absent: unlimited
+  bool may_raise_rlimits = false;         ///< CAP_SYS_RESOURCE
   bool cgroup_v2 = false;
-  bool swap_limit = true;                    ///< the memory controller counts swap
-  std::string architecture;                  ///< "amd64", "arm64": GOARCH
+  bool swap_limit = true;    ///< the memory controller counts swap
+  std::string architecture;  ///< "amd64", "arm64": GOARCH
   int kernel_major = 0, kernel_minor = 0;
 };
 /// Of this process and kernel, read once.
 const host_limits& this_host();
 
 struct device {
-  std::string path;                          ///< inside
-  char type = 'c';                           ///< c, b, p
+  std::string path;  ///< inside
+  char type = 'c';   ///< c, b, p
   int64_t major = 0, minor = 0;
-  uint32_t mode = 0666;                      ///< permission bits
+  uint32_t mode = 0666;  ///< permission bits
   uint32_t uid = 0, gid = 0;
-  std::string access = "rwm";                ///< of the cgroup rule
+  std::string access = "rwm";  ///< of the cgroup rule
 };
 
 /// HostConfig.Devices: looks the host paths up (a folder gives all devices below). Docker's error for a missing one.

@@ -20,8 +20,7 @@ std::vector<json> default_mounts(const spec_inputs& in, bool privileged) {
   const char* ro = privileged ? "rw" : "ro";
   std::vector<json> mounts;
   mounts.push_back(mount_entry("/proc", "proc", "proc", {"nosuid", "noexec", "nodev"}));
-  mounts.push_back(
-      mount_entry("/dev", "tmpfs", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}));
+  mounts.push_back(mount_entry("/dev", "tmpfs", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}));
   mounts.push_back(mount_entry("/dev/pts", "devpts", "devpts",
                                {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}));
   mounts.push_back(mount_entry("/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", ro}));
@@ -37,20 +36,44 @@ std::vector<json> default_mounts(const spec_inputs& in, bool privileged) {
 }
 
 /// Number of path parts: a mount never comes before the one that holds its mount point.
-long depth(const std::string& path) { return path == "/" ? 0 : std::count(path.begin(), path.end(), '/'); }
+long depth(const std::string& path) {
+  return path == "/" ? 0 : std::count(path.begin(), path.end(), '/');
+}
 
 /// Options of a tmpfs as mount(8) has them; flags that exclude each other share a key.
 const std::map<std::string, std::string>& tmpfs_flags() {
-  static const std::map<std::string, std::string> keys = {
-      {"ro", "ro"},           {"rw", "ro"},           {"suid", "suid"},           {"nosuid", "suid"},
-      {"dev", "dev"},         {"nodev", "dev"},       {"exec", "exec"},           {"noexec", "exec"},
-      {"sync", "sync"},       {"async", "sync"},      {"dirsync", "dirsync"},     {"remount", "remount"},
-      {"mand", "mand"},       {"nomand", "mand"},     {"atime", "atime"},         {"noatime", "atime"},
-      {"diratime", "diratime"}, {"nodiratime", "diratime"}, {"bind", "bind"},     {"rbind", "rbind"},
-      {"unbindable", "p"},    {"runbindable", "p"},   {"private", "p"},           {"rprivate", "p"},
-      {"shared", "p"},        {"rshared", "p"},       {"slave", "p"},             {"rslave", "p"},
-      {"relatime", "relatime"}, {"norelatime", "relatime"}, {"strictatime", "strictatime"},
-      {"nostrictatime", "strictatime"}};
+  static const std::map<std::string, std::string> keys = {{"ro", "ro"},
+                                                          {"rw", "ro"},
+                                                          {"suid", "suid"},
+                                                          {"nosuid", "suid"},
+                                                          {"dev", "dev"},
+                                                          {"nodev", "dev"},
+                                                          {"exec", "exec"},
+                                                          {"noexec", "exec"},
+                                                          {"sync", "sync"},
+                                                          {"async", "sync"},
+                                                          {"dirsync", "dirsync"},
+                                                          {"remount", "remount"},
+                                                          {"mand", "mand"},
+                                                          {"nomand", "mand"},
+                                                          {"atime", "atime"},
+                                                          {"noatime", "atime"},
+                                                          {"diratime", "diratime"},
+                                                          {"nodiratime", "diratime"},
+                                                          {"bind", "bind"},
+                                                          {"rbind", "rbind"},
+                                                          {"unbindable", "p"},
+                                                          {"runbindable", "p"},
+                                                          {"private", "p"},
+                                                          {"rprivate", "p"},
+                                                          {"shared", "p"},
+                                                          {"rshared", "p"},
+                                                          {"slave", "p"},
+                                                          {"rslave", "p"},
+                                                          {"relatime", "relatime"},
+                                                          {"norelatime", "relatime"},
+                                                          {"strictatime", "strictatime"},
+                                                          {"nostrictatime", "strictatime"}};
   return keys;
 }
 
@@ -107,7 +130,8 @@ result<std::vector<mount_input>> tmpfs_mounts(const nlohmann::json& host_config)
     out.push_back(std::move(m));
     return {};
   };
-  for (const auto& [destination, options] : text_map(host_config, "Tmpfs")) ARCA_CHECK(add(destination, options, false));
+  for (const auto& [destination, options] : text_map(host_config, "Tmpfs"))
+    ARCA_CHECK(add(destination, options, false));
   const auto& mounts = member(host_config, "Mounts");
   if (mounts.is_array())
     for (const auto& m : mounts) {
@@ -147,7 +171,7 @@ result<mount_plan> plan_mounts(const spec_inputs& in, bool init) {
     m.source = source;
     m.destination = destination;
     m.read_only = read_only_root;
-    m.recursive = true;
+    m.recursive = false;  // a file; crun refuses "rro" on one
     wanted.push_back(std::move(m));
   };
   managed_file("/etc/resolv.conf", in.resolv_path);

@@ -1,9 +1,9 @@
 // HostConfig's limits → linux.resources.
 #include "vm/oci/resources.hpp"
 
-#include <algorithm>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <algorithm>
 
 #include "vm/oci/spec.hpp"
 
@@ -92,7 +92,8 @@ json resources_of(const json& hc, const host_limits& host) {
 
 std::string build_resources(const nlohmann::json& host_config, const host_limits& host) {
   auto resources = resources_of(host_config, host);
-  if (integer_or(host_config, "PidsLimit", 0) < 0) resources["pids"] = {{"limit", -1}};  // a running one may have a limit
+  if (integer_or(host_config, "PidsLimit", 0) < 0)
+    resources["pids"] = {{"limit", -1}};  // a running one may have a limit
   return to_text(resources);
 }
 

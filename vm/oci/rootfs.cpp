@@ -15,7 +15,9 @@
 namespace arca::oci {
 namespace {
 
-bool safe_path(std::string_view path) { return path.find('\0') == std::string_view::npos; }
+bool safe_path(std::string_view path) {
+  return path.find('\0') == std::string_view::npos;
+}
 
 std::string absolute(std::string_view path, std::string_view cwd) {
   if (!path.empty() && path[0] == '/') return std::string(path);

@@ -8,8 +8,8 @@
 
 namespace arca::oci {
 
-/// mkdir -p below the root; links in the path are followed inside the root only. "Cannot mkdir: PATH is not a directory"
-/// when a file is in the way. New folders belong to uid:gid.
+/// mkdir -p below the root; links in the path are followed inside the root only. "Cannot mkdir: PATH is not a
+/// directory" when a file is in the way. New folders belong to uid:gid.
 result<void> make_working_dir(int root_fd, std::string_view path, uint32_t uid, uint32_t gid);
 
 /// What the launcher will find for argv[0]: success, or runc's words and errc::invalid_argument, without "exec failed"

@@ -35,7 +35,9 @@ struct tree {
     REQUIRE(chmod((path + name).c_str(), static_cast<mode_t>(mode)) == 0);
   }
 };
-std::string why(const result<void>& r) { return r ? "" : r.error().message(); }
+std::string why(const result<void>& r) {
+  return r ? "" : r.error().message();
+}
 }  // namespace
 
 TEST_CASE("the working directory is made below the root and never outside") {
@@ -45,7 +47,8 @@ TEST_CASE("the working directory is made below the root and never outside") {
   CHECK(stat((t.path + "/a/c").c_str(), &info) == 0);
   CHECK(info.st_uid == 5);
   CHECK(info.st_gid == 6);
-  CHECK(why(oci::make_working_dir(t.root.get(), "/etc/passwd", 0, 0)) == "Cannot mkdir: /etc/passwd is not a directory");
+  CHECK(why(oci::make_working_dir(t.root.get(), "/etc/passwd", 0, 0)) ==
+        "Cannot mkdir: /etc/passwd is not a directory");
   CHECK(why(oci::make_working_dir(t.root.get(), "/etc/passwd/x", 0, 0)) ==
         "Cannot mkdir: /etc/passwd/x is not a directory");
   CHECK(oci::make_working_dir(t.root.get(), "/up/inside", 0, 0));
@@ -54,7 +57,9 @@ TEST_CASE("the working directory is made below the root and never outside") {
 
 TEST_CASE("a program that cannot be run is named in runc's words") {
   tree t;
-  const auto check = [&](const char* program) { return why(oci::check_executable(t.root.get(), program, "/sbin:/bin", "/")); };
+  const auto check = [&](const char* program) {
+    return why(oci::check_executable(t.root.get(), program, "/sbin:/bin", "/"));
+  };
   CHECK(check("run").empty());
   CHECK(check("/abs").empty());
   CHECK(check("bin/run").empty());
@@ -77,9 +82,10 @@ TEST_CASE("what crun says becomes what runc says") {
   f.text = "executable file `nosuch` not found in $PATH: No such file or directory\n";
   auto e = oci::launch_error(f);
   CHECK(e.code() == errc::invalid_argument);
-  CHECK(e.message() ==
-        "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: "
-        "unable to start container process: exec: \"nosuch\": executable file not found in $PATH");
+  CHECK(
+      e.message() ==
+      "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: "
+      "unable to start container process: exec: \"nosuch\": executable file not found in $PATH");
   f.exec = true;
   f.cwd = "/nope";
   f.text = "chdir `/nope`: No such file or directory";
@@ -88,7 +94,8 @@ TEST_CASE("what crun says becomes what runc says") {
         "config.json failed: no such file or directory");
   f.exec = false;
   f.text = "mount `/tmp` to `etc/passwd`: Not a directory";
-  CHECK(oci::launch_error(f).message().find("error mounting \"/tmp\" to rootfs at \"/etc/passwd\"") != std::string::npos);
+  CHECK(oci::launch_error(f).message().find("error mounting \"/tmp\" to rootfs at \"/etc/passwd\"") !=
+        std::string::npos);
 }
 
 TEST_CASE("bind sources: missing ones are made or refused") {
@@ -97,5 +104,6 @@ TEST_CASE("bind sources: missing ones are made or refused") {
   const auto missing = oci::open_bind_source("/no/such/path", false);
   REQUIRE_FALSE(missing);
   CHECK(missing.error().code() == errc::invalid_argument);
-  CHECK(missing.error().message() == "invalid mount config for type \"bind\": bind source path does not exist: /no/such/path");
+  CHECK(missing.error().message() ==
+        "invalid mount config for type \"bind\": bind source path does not exist: /no/such/path");
 }

@@ -7,7 +7,9 @@
 namespace arca::oci {
 namespace {
 
-bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+bool has(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
 
 /// The reason after the last ": ", in lower case as Go writes errnos.
 std::string reason_of(const std::string& text) {
@@ -57,18 +59,21 @@ error launch_error(const failed_launch& f) {
     return {errc::invalid_argument, prefix + executable_problem(f, text)};
   if (has(text, "chdir ") && has(text, "`"))
     return {errc::internal, prefix + (f.exec ? "" : "error during container init: ") + "chdir to cwd (" +
-                                go_quote(f.cwd.empty() ? "/" : f.cwd) + ") set in config.json failed: " + reason_of(text)};
+                                go_quote(f.cwd.empty() ? "/" : f.cwd) +
+                                ") set in config.json failed: " + reason_of(text)};
   if (has(text, "error mounting ") || has(text, "mount `")) {
     const auto source = quoted_part(text, 0), target = '/' + quoted_part(text, 1);
-    auto words = init + "error mounting " + go_quote(source) + " to rootfs at " + go_quote(target) + ": mount " + source +
-                 ':' + target + ": " + reason_of(text);
+    auto words = init + "error mounting " + go_quote(source) + " to rootfs at " + go_quote(target) + ": mount " +
+                 source + ':' + target + ": " + reason_of(text);
     if (reason_of(text) == "not a directory")
-      words += ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path "
-               "exists and is the expected type";
+      words +=
+          ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path "
+          "exists and is the expected type";
     return {errc::internal, words};
   }
   if (has(text, "setrlimit `"))
-    return {errc::internal, init + "error setting rlimits for ready process: " + quoted_part(text, 0) + ": " + reason_of(text)};
+    return {errc::internal,
+            init + "error setting rlimits for ready process: " + quoted_part(text, 0) + ": " + reason_of(text)};
   if (has(text, "sethostname: ")) return {errc::internal, init + "sethostname: " + reason_of(text)};
   return {errc::internal, init + (text.empty() ? "the launcher gave no reason" : text)};
 }

@@ -9,11 +9,11 @@
 namespace arca::oci {
 
 struct failed_launch {
-  std::string text;               ///< the launcher's own
-  bool exec = false;              ///< an exec, else the container's init
-  std::string program;            ///< argv[0]
-  std::string path_env, cwd;      ///< $PATH and working directory of the process
-  int root_fd = -1;               ///< root of the container; -1: unknown
+  std::string text;           ///< the launcher's own
+  bool exec = false;          ///< an exec, else the container's init
+  std::string program;        ///< argv[0]
+  std::string path_env, cwd;  ///< $PATH and working directory of the process
+  int root_fd = -1;           ///< root of the container; -1: unknown
 };
 
 /// errc::invalid_argument when the program cannot be run (Docker: 400, exit code 126 or 127), else errc::internal.

@@ -17,9 +17,11 @@ namespace arca::oci {
 namespace {
 
 const std::map<std::string, uint32_t>& architectures() {
-  static const std::map<std::string, uint32_t> table = {
-      {"SCMP_ARCH_X86", SCMP_ARCH_X86}, {"SCMP_ARCH_X86_64", SCMP_ARCH_X86_64}, {"SCMP_ARCH_X32", SCMP_ARCH_X32},
-      {"SCMP_ARCH_ARM", SCMP_ARCH_ARM}, {"SCMP_ARCH_AARCH64", SCMP_ARCH_AARCH64}};
+  static const std::map<std::string, uint32_t> table = {{"SCMP_ARCH_X86", SCMP_ARCH_X86},
+                                                        {"SCMP_ARCH_X86_64", SCMP_ARCH_X86_64},
+                                                        {"SCMP_ARCH_X32", SCMP_ARCH_X32},
+                                                        {"SCMP_ARCH_ARM", SCMP_ARCH_ARM},
+                                                        {"SCMP_ARCH_AARCH64", SCMP_ARCH_AARCH64}};
   return table;
 }
 
@@ -74,10 +76,13 @@ std::optional<uint32_t> action_of(const std::string& name, int64_t errno_value) 
 }
 
 std::optional<scmp_compare> comparison_of(const std::string& name) {
-  static const std::map<std::string, scmp_compare> table = {
-      {"SCMP_CMP_NE", SCMP_CMP_NE}, {"SCMP_CMP_LT", SCMP_CMP_LT}, {"SCMP_CMP_LE", SCMP_CMP_LE},
-      {"SCMP_CMP_EQ", SCMP_CMP_EQ}, {"SCMP_CMP_GE", SCMP_CMP_GE}, {"SCMP_CMP_GT", SCMP_CMP_GT},
-      {"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ}};
+  static const std::map<std::string, scmp_compare> table = {{"SCMP_CMP_NE", SCMP_CMP_NE},
+                                                            {"SCMP_CMP_LT", SCMP_CMP_LT},
+                                                            {"SCMP_CMP_LE", SCMP_CMP_LE},
+                                                            {"SCMP_CMP_EQ", SCMP_CMP_EQ},
+                                                            {"SCMP_CMP_GE", SCMP_CMP_GE},
+                                                            {"SCMP_CMP_GT", SCMP_CMP_GT},
+                                                            {"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ}};
   const auto found = table.find(name);
   if (found == table.end()) return std::nullopt;
   return found->second;
@@ -97,7 +102,8 @@ std::string base64(std::string_view data) {
 }
 
 /// One rule for one name; an unknown name or an argument that this architecture has not is passed over, as runc does.
-bool add_rule(scmp_filter_ctx ctx, uint32_t action, uint32_t default_action, const std::string& name, const json& args) {
+bool add_rule(scmp_filter_ctx ctx, uint32_t action, uint32_t default_action, const std::string& name,
+              const json& args) {
   if (action == default_action) return true;
   const int number = seccomp_syscall_resolve_name(name.c_str());
   if (number == __NR_SCMP_ERROR) return true;
@@ -115,11 +121,13 @@ bool add_rule(scmp_filter_ctx ctx, uint32_t action, uint32_t default_action, con
       one_index_twice = one_index_twice || !indexes.insert(index).second;
     }
   if (!one_index_twice) {
-    const int rc = seccomp_rule_add_array(ctx, action, number, static_cast<unsigned>(conditions.size()), conditions.data());
+    const int rc =
+        seccomp_rule_add_array(ctx, action, number, static_cast<unsigned>(conditions.size()), conditions.data());
     return rc == 0 || rc == -EEXIST;
   }
   for (const auto& condition : conditions)  // runc: several conditions on one argument are alternatives
-    if (const int rc = seccomp_rule_add_array(ctx, action, number, 1, &condition); rc != 0 && rc != -EEXIST) return false;
+    if (const int rc = seccomp_rule_add_array(ctx, action, number, 1, &condition); rc != 0 && rc != -EEXIST)
+      return false;
   return true;
 }
 
@@ -151,13 +159,17 @@ std::string compile(const json& evaluated) {
 
 }  // namespace
 
-result<nlohmann::json> seccomp_of(std::string_view profile, const std::set<std::string>& caps, const host_limits& host) {
-  const auto wrong = [](const std::string& why) { return fail(errc::internal, "Decoding seccomp profile failed: " + why); };
+result<nlohmann::json> seccomp_of(std::string_view profile, const std::set<std::string>& caps,
+                                  const host_limits& host) {
+  const auto wrong = [](const std::string& why) {
+    return fail(errc::internal, "Decoding seccomp profile failed: " + why);
+  };
   const auto document = json::parse(profile.begin(), profile.end(), nullptr, false);
   if (document.is_discarded()) {
     const auto first = profile.find_first_not_of(" \t\r\n");
     if (first == std::string_view::npos) return wrong("unexpected end of JSON input");
-    if (profile[first] != '{') return wrong(std::string("invalid character '") + profile[first] + "' looking for beginning of value");
+    if (profile[first] != '{')
+      return wrong(std::string("invalid character '") + profile[first] + "' looking for beginning of value");
     return wrong("invalid JSON");
   }
   if (!document.is_object()) return wrong("json: cannot unmarshal into Go value of type seccomp.Seccomp");
@@ -167,8 +179,9 @@ result<nlohmann::json> seccomp_of(std::string_view profile, const std::set<std::
   auto arches = texts(document, "architectures");
   const auto& map = member(document, "archMap");
   if (!arches.empty() && map.is_array() && !map.empty())
-    return fail(errc::internal, "both 'architectures' and 'archMap' were specified in the seccomp profile, use either "
-                                "'architectures' or 'archMap'");
+    return fail(errc::internal,
+                "both 'architectures' and 'archMap' were specified in the seccomp profile, use either "
+                "'architectures' or 'archMap'");
   if (map.is_array())
     for (const auto& entry : map)
       if (text(entry, "architecture") == native_architecture(host)) {
@@ -183,8 +196,9 @@ result<nlohmann::json> seccomp_of(std::string_view profile, const std::set<std::
       auto names = texts(rule, "names");
       if (const auto name = text(rule, "name"); !name.empty()) {
         if (!names.empty())
-          return fail(errc::internal, "both 'name' and 'names' were specified in the seccomp profile, use either 'name' "
-                                      "or 'names'");
+          return fail(errc::internal,
+                      "both 'name' and 'names' were specified in the seccomp profile, use either 'name' "
+                      "or 'names'");
         names.push_back(name);
       }
       if (names.empty()) continue;
@@ -196,7 +210,9 @@ result<nlohmann::json> seccomp_of(std::string_view profile, const std::set<std::
   return out;
 }
 
-std::string seccomp_program(const nlohmann::json& evaluated) { return compile(evaluated); }
+std::string seccomp_program(const nlohmann::json& evaluated) {
+  return compile(evaluated);
+}
 
 result<ready_seccomp> ready_seccomp_for(std::string_view profile, const std::vector<std::string>& caps,
                                         const host_limits& host) {
@@ -205,7 +221,8 @@ result<ready_seccomp> ready_seccomp_for(std::string_view profile, const std::vec
   constexpr size_t limit = 32;
   auto key = profile.data() == default_seccomp_profile().data() ? std::string("default") : digest_of(profile);
   for (const auto& cap : caps) key += ' ' + cap;
-  const std::lock_guard guard(lock);  // compiling under it: the second start with the same inputs waits instead of working
+  const std::lock_guard guard(
+      lock);  // compiling under it: the second start with the same inputs waits instead of working
   if (const auto found = kept.find(key); found != kept.end()) return found->second;
   ARCA_TRY(evaluated, seccomp_of(profile, {caps.begin(), caps.end()}, host));
   ready_seccomp ready;

@@ -19,8 +19,8 @@ std::string_view default_seccomp_profile();
 /// "Decoding seccomp profile failed: …".
 result<nlohmann::json> seccomp_of(std::string_view profile, const std::set<std::string>& caps, const host_limits& host);
 
-/// The BPF program of an evaluated profile as base64, for crun's annotation run.oci.seccomp_bpf_data; empty when it cannot
-/// be expressed (notify, flags, unknown action). 10–20 ms.
+/// The BPF program of an evaluated profile as base64, for crun's annotation run.oci.seccomp_bpf_data; empty when it
+/// cannot be expressed (notify, flags, unknown action). 10–20 ms.
 std::string seccomp_program(const nlohmann::json& evaluated);
 
 /// Both for the spec: `program`, or where that is empty `object`, the text of linux.seccomp. Kept by its inputs.

@@ -27,11 +27,12 @@ const std::set<std::string> usual(oci::default_capabilities().begin(), oci::defa
 TEST_CASE("the default profile follows the capabilities") {
   const auto plain = evaluate(usual);
   CHECK(plain["defaultErrnoRet"] == 1);
-  CHECK(plain["architectures"][0] == (oci::this_host().architecture == "arm64" ? "SCMP_ARCH_AARCH64" : "SCMP_ARCH_X86_64"));
+  CHECK(plain["architectures"][0] ==
+        (oci::this_host().architecture == "arm64" ? "SCMP_ARCH_AARCH64" : "SCMP_ARCH_X86_64"));
   for (const auto* call : {"read", "openat2", "chroot", "ptrace", "futex_wait", "landlock_restrict_self"})
     CHECK(allows(plain, call));
-  for (const auto* call : {"mount", "unshare", "setns", "keyctl", "io_uring_setup", "bpf", "clone3", "userfaultfd", "socket",
-                           "add_key", "kexec_load", "init_module"})
+  for (const auto* call : {"mount", "unshare", "setns", "keyctl", "io_uring_setup", "bpf", "clone3", "userfaultfd",
+                           "socket", "add_key", "kexec_load", "init_module"})
     CHECK_FALSE(allows(plain, call));
   bool clone3 = false;
   for (const auto& rule : plain["syscalls"])
@@ -50,12 +51,15 @@ TEST_CASE("profiles of users are decoded or refused") {
     auto r = oci::seccomp_of(text, {}, oci::this_host());
     return r ? std::string() : r.error().message();
   };
-  CHECK(say("/no/such/file") == "Decoding seccomp profile failed: invalid character '/' looking for beginning of value");
+  CHECK(say("/no/such/file") ==
+        "Decoding seccomp profile failed: invalid character '/' looking for beginning of value");
   CHECK(say("{\"defaultAction\":").find("Decoding seccomp profile failed: ") == 0);
-  CHECK(say(R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"name":"mkdir","names":["x"],"action":"SCMP_ACT_ERRNO"}]})")
-            .find("both 'name' and 'names'") == 0);
-  auto r = oci::seccomp_of(R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"name":"mkdir","action":"SCMP_ACT_ERRNO"}]})",
-                           {}, oci::this_host());
+  CHECK(
+      say(R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"name":"mkdir","names":["x"],"action":"SCMP_ACT_ERRNO"}]})")
+          .find("both 'name' and 'names'") == 0);
+  auto r =
+      oci::seccomp_of(R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"name":"mkdir","action":"SCMP_ACT_ERRNO"}]})",
+                      {}, oci::this_host());
   REQUIRE(r);
   CHECK((*r)["syscalls"][0]["names"][0] == "mkdir");
   CHECK_FALSE(oci::seccomp_program(*r).empty());

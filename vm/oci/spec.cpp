@@ -16,7 +16,9 @@ namespace {
 
 constexpr const char* default_path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-tl::unexpected<error> refuse_create(const std::string& why) { return fail(errc::internal, create_failed + why); }
+tl::unexpected<error> refuse_create(const std::string& why) {
+  return fail(errc::internal, create_failed + why);
+}
 
 /// Sets or replaces NAME=value; a text without "=" takes the variable away.
 void merge_env(std::vector<std::string>& env, const std::vector<std::string>& more) {
@@ -81,10 +83,10 @@ json capability_sets(const std::vector<std::string>& caps, uint32_t uid) {
 
 result<json> rlimits_of(const json& host_config, const host_limits& host, std::vector<std::string>& warnings) {
   static const std::map<std::string, int> numbers = {
-      {"RLIMIT_CPU", 0},     {"RLIMIT_FSIZE", 1},   {"RLIMIT_DATA", 2},        {"RLIMIT_STACK", 3},    {"RLIMIT_CORE", 4},
-      {"RLIMIT_RSS", 5},     {"RLIMIT_NPROC", 6},   {"RLIMIT_NOFILE", 7},      {"RLIMIT_MEMLOCK", 8},  {"RLIMIT_AS", 9},
-      {"RLIMIT_LOCKS", 10},  {"RLIMIT_SIGPENDING", 11}, {"RLIMIT_MSGQUEUE", 12}, {"RLIMIT_NICE", 13}, {"RLIMIT_RTPRIO", 14},
-      {"RLIMIT_RTTIME", 15}};
+      {"RLIMIT_CPU", 0},       {"RLIMIT_FSIZE", 1}, {"RLIMIT_DATA", 2},    {"RLIMIT_STACK", 3},
+      {"RLIMIT_CORE", 4},      {"RLIMIT_RSS", 5},   {"RLIMIT_NPROC", 6},   {"RLIMIT_NOFILE", 7},
+      {"RLIMIT_MEMLOCK", 8},   {"RLIMIT_AS", 9},    {"RLIMIT_LOCKS", 10},  {"RLIMIT_SIGPENDING", 11},
+      {"RLIMIT_MSGQUEUE", 12}, {"RLIMIT_NICE", 13}, {"RLIMIT_RTPRIO", 14}, {"RLIMIT_RTTIME", 15}};
   json out = json::array();
   const auto& list = member(host_config, "Ulimits");
   if (!list.is_array()) return out;
@@ -100,7 +102,8 @@ result<json> rlimits_of(const json& host_config, const host_limits& host, std::v
     if (soft > hard)
       return refuse_create(
           "unable to start container process: error during container init: error setting rlimits for ready process: "
-          "error setting rlimit type " + std::to_string(number->second) + ": invalid argument");
+          "error setting rlimit type " +
+          std::to_string(number->second) + ": invalid argument");
     const auto allowed = host.rlimits.find(name);
     if (!host.may_raise_rlimits && allowed != host.rlimits.end() && hard > allowed->second.rlim_max) {
       hard = allowed->second.rlim_max;
@@ -113,7 +116,9 @@ result<json> rlimits_of(const json& host_config, const host_limits& host, std::v
   return out;
 }
 
-bool mode_is_container(const std::string& mode) { return starts_with(mode, "container:"); }
+bool mode_is_container(const std::string& mode) {
+  return starts_with(mode, "container:");
+}
 
 result<json> namespaces_of(const spec_inputs& in) {
   const auto& hc = in.host_config;
@@ -123,8 +128,8 @@ result<json> namespaces_of(const spec_inputs& in) {
     const auto mode = text(hc, field);
     if (mode_is_container(mode))
       return fail(errc::unsupported, std::string(field) + " \"" + mode + "\" is not supported by this version of Arca");
-    const bool own = std::string_view(type) == "cgroup" ? mode == "private" || (mode.empty() && in.host.cgroup_v2)
-                                                        : mode != "host";
+    const bool own =
+        std::string_view(type) == "cgroup" ? mode == "private" || (mode.empty() && in.host.cgroup_v2) : mode != "host";
     if (own) list.push_back({{"type", type}});
   }
   // Without a network entry the container shares the network namespace of its launcher: the machine's.
@@ -133,8 +138,9 @@ result<json> namespaces_of(const spec_inputs& in) {
 }
 
 result<json> sysctls_of(const spec_inputs& in) {
-  static const std::set<std::string> ipc = {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
-                                            "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
+  static const std::set<std::string> ipc = {"kernel.msgmax", "kernel.msgmnb",         "kernel.msgmni",
+                                            "kernel.sem",    "kernel.shmall",         "kernel.shmmax",
+                                            "kernel.shmmni", "kernel.shm_rmid_forced"};
   const auto& hc = in.host_config;
   json out = json::object();
   for (const auto& [name, value] : text_map(hc, "Sysctls")) {
@@ -182,8 +188,13 @@ result<device_plan> devices_of(const spec_inputs& in, bool privileged) {
   }
   for (const auto& d : in.devices) {
     const char type[2] = {d.type, '\0'};
-    plan.nodes.push_back({{"path", d.path}, {"type", type}, {"major", d.major}, {"minor", d.minor},
-                          {"fileMode", d.mode}, {"uid", d.uid}, {"gid", d.gid}});
+    plan.nodes.push_back({{"path", d.path},
+                          {"type", type},
+                          {"major", d.major},
+                          {"minor", d.minor},
+                          {"fileMode", d.mode},
+                          {"uid", d.uid},
+                          {"gid", d.gid}});
     if (!privileged) rule(true, type, d.major, d.minor, d.access);
   }
   static const std::regex form(R"(([acb]) (\d{1,9}|\*):(\d{1,9}|\*) ([rwm]{1,3}))");
@@ -268,11 +279,12 @@ result<built_spec> build_spec(const spec_inputs& in) {
 
   std::vector<std::string> args = in.args;
   if (init) args.insert(args.begin(), {init_destination, "--"});
-  auto process = process_json(in, args, environment(in.config, tty, {}, in.user.home), text(in.config, "WorkingDir"), tty,
-                              in.user, caps);
+  auto process = process_json(in, args, environment(in.config, tty, {}, in.user.home), text(in.config, "WorkingDir"),
+                              tty, in.user, caps);
   if (!rlimits.empty()) process["rlimits"] = std::move(rlimits);
   process["noNewPrivileges"] = security.no_new_privileges;
-  if (auto size = console_size(member(hc, "ConsoleSize")); tty && !size.is_null()) process["consoleSize"] = std::move(size);
+  if (auto size = console_size(member(hc, "ConsoleSize")); tty && !size.is_null())
+    process["consoleSize"] = std::move(size);
   if (integer_or(hc, "OomScoreAdj", 0) < 0 && !in.host.may_raise_rlimits)
     out.warnings.emplace_back("the OOM score adjustment was raised to 0: this host allows no less");
 
@@ -290,7 +302,8 @@ result<built_spec> build_spec(const spec_inputs& in) {
 
   auto resources = resources_of(hc, in.host);
   resources["devices"] = std::move(devices.rules);
-  json linux = {{"cgroupsPath", in.cgroups_path}, {"namespaces", std::move(namespaces)}, {"resources", std::move(resources)}};
+  json linux = {
+      {"cgroupsPath", in.cgroups_path}, {"namespaces", std::move(namespaces)}, {"resources", std::move(resources)}};
   if (!devices.nodes.empty()) linux["devices"] = std::move(devices.nodes);
   if (!sysctls.empty()) linux["sysctl"] = std::move(sysctls);
   if (!plan.rootfs_propagation.empty()) linux["rootfsPropagation"] = plan.rootfs_propagation;
@@ -300,8 +313,10 @@ result<built_spec> build_spec(const spec_inputs& in) {
     if (security.seccomp != "unconfined") {
       ARCA_TRY(seccomp, ready_seccomp_for(security.seccomp.empty() ? default_seccomp_profile() : security.seccomp, caps,
                                           in.host));
-      if (!seccomp.program.empty()) spec["annotations"]["run.oci.seccomp_bpf_data"] = seccomp.program;
-      else linux["seccomp"] = json::parse(seccomp.object, nullptr, false);
+      if (!seccomp.program.empty())
+        spec["annotations"]["run.oci.seccomp_bpf_data"] = seccomp.program;
+      else
+        linux["seccomp"] = json::parse(seccomp.object, nullptr, false);
     }
   }
   spec["linux"] = std::move(linux);
@@ -327,7 +342,8 @@ result<std::string> build_process(const spec_inputs& in, const nlohmann::json& e
   ARCA_TRY(rlimits, rlimits_of(in.host_config, in.host, warnings));
   if (!rlimits.empty()) process["rlimits"] = std::move(rlimits);
   process["noNewPrivileges"] = parse_security(in.host_config).no_new_privileges;
-  if (auto size = console_size(member(exec, "ConsoleSize")); tty && !size.is_null()) process["consoleSize"] = std::move(size);
+  if (auto size = console_size(member(exec, "ConsoleSize")); tty && !size.is_null())
+    process["consoleSize"] = std::move(size);
   return to_text(process);
 }
 

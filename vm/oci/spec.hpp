@@ -14,40 +14,41 @@
 namespace arca::oci {
 
 struct mount_input {
-  std::string type;         ///< bind, volume, tmpfs
-  std::string source;       ///< host path; empty for tmpfs
+  std::string type;    ///< bind, volume, tmpfs
+  std::string source;  ///< host path; empty for tmpfs
   std::string destination;
   std::string propagation;  ///< "" rprivate
   bool read_only = false;
-  bool recursive = true;    ///< of a bind
+  bool recursive = true;      ///< of a bind; false for a single file
   std::string tmpfs_options;  ///< "size=64m,mode=1777"
 };
 
 struct spec_inputs {
-  std::string id;                         ///< container id, 64 hex
-  const nlohmann::json& config;           ///< Docker's Config, image defaults merged in
+  std::string id;                ///< container id, 64 hex
+  const nlohmann::json& config;  ///< Docker's Config, image defaults merged in
   const nlohmann::json& host_config;
-  std::vector<std::string> args;          ///< Path and Args of inspect
+  std::vector<std::string> args;  ///< Path and Args of inspect
   resolved_user user;
-  std::vector<mount_input> mounts;        ///< of the user, in any order
+  std::vector<mount_input> mounts;                     ///< of the user, in any order
   std::string hosts_path, hostname_path, resolv_path;  ///< host files; empty: not mounted
-  std::string init_path;                  ///< host path of docker-init, when HostConfig.Init
-  std::string cgroups_path;               ///< "/arca/<id>/ctr"
-  std::vector<device> devices;            ///< gather_devices or, privileged, all_devices
+  std::string init_path;                               ///< host path of docker-init, when HostConfig.Init
+  std::string cgroups_path;                            ///< "/arca/<id>/ctr"
+  std::vector<device> devices;                         ///< gather_devices or, privileged, all_devices
   bool host_network = false;
-  std::string network_namespace;          ///< path of one to join; empty: the launcher's own
+  std::string network_namespace;  ///< path of one to join; empty: the launcher's own
   const host_limits& host;
 };
 
 struct built_spec {
   std::string json;
-  std::vector<std::string> warnings;      ///< for the user: limits that were lowered
+  std::vector<std::string> warnings;  ///< for the user: limits that were lowered
 };
 
 /// errc and words as Docker's start has them.
 result<built_spec> build_spec(const spec_inputs& in);
 
-/// An exec: its `process` object. `exec` is Docker's exec configuration (Cmd, Env, User, WorkingDir, Tty, Privileged …).
+/// An exec: its `process` object. `exec` is Docker's exec configuration (Cmd, Env, User, WorkingDir, Tty, Privileged
+/// …).
 result<std::string> build_process(const spec_inputs& container, const nlohmann::json& exec, const resolved_user& user);
 
 /// `linux.resources` alone, for POST /containers/{id}/update.

@@ -11,7 +11,8 @@ using nlohmann::json;
 namespace {
 
 struct fixture {
-  json config = {{"Hostname", "abc"}, {"Domainname", ""}, {"Env", {"A=1", "PATH=/x"}}, {"WorkingDir", ""}, {"Tty", false}};
+  json config = {
+      {"Hostname", "abc"}, {"Domainname", ""}, {"Env", {"A=1", "PATH=/x"}}, {"WorkingDir", ""}, {"Tty", false}};
   json host_config = {{"Privileged", false},
                       {"ShmSize", 67108864},
                       {"MaskedPaths", {"/proc/kcore"}},
@@ -30,8 +31,21 @@ struct fixture {
     user.home = "/root";
   }
   oci::spec_inputs inputs() {
-    return {std::string(64, 'a'), config, host_config, {"sh", "-c", "true"}, user, mounts, "/c/hosts", "/c/hostname",
-            "/c/resolv.conf", "", "/arca/aa/ctr", {}, false, "", host};
+    return {std::string(64, 'a'),
+            config,
+            host_config,
+            {"sh", "-c", "true"},
+            user,
+            mounts,
+            "/c/hosts",
+            "/c/hostname",
+            "/c/resolv.conf",
+            "",
+            "/arca/aa/ctr",
+            {},
+            false,
+            "",
+            host};
   }
   json build() {
     auto spec = oci::build_spec(inputs());
@@ -53,9 +67,12 @@ json mount_at(const json& spec, const std::string& destination) {
     if (m["destination"] == destination) return m;
   return nullptr;
 }
-bool has(const json& list, const std::string& item) { return std::find(list.begin(), list.end(), item) != list.end(); }
-const std::string create = "failed to create task for container: failed to create shim task: OCI runtime create failed: "
-                           "runc create failed: ";
+bool has(const json& list, const std::string& item) {
+  return std::find(list.begin(), list.end(), item) != list.end();
+}
+const std::string create =
+    "failed to create task for container: failed to create shim task: OCI runtime create failed: "
+    "runc create failed: ";
 
 }  // namespace
 
@@ -71,7 +88,8 @@ TEST_CASE_METHOD(fixture, "a plain container") {
   CHECK(p["user"] == json({{"uid", 0}, {"gid", 0}, {"additionalGids", {0}}}));
   CHECK(spec["hostname"] == "abc");
   CHECK(spec["linux"]["cgroupsPath"] == "/arca/aa/ctr");
-  CHECK(spec["linux"]["namespaces"] == json::parse(R"([{"type":"mount"},{"type":"pid"},{"type":"ipc"},{"type":"uts"}])"));
+  CHECK(spec["linux"]["namespaces"] ==
+        json::parse(R"([{"type":"mount"},{"type":"pid"},{"type":"ipc"},{"type":"uts"}])"));
   CHECK(spec["linux"]["maskedPaths"] == json({"/proc/kcore"}));
   CHECK(mount_at(spec, "/dev/shm")["options"] == json({"nosuid", "noexec", "nodev", "mode=1777", "size=67108864"}));
   CHECK(mount_at(spec, "/etc/hosts")["source"] == "/c/hosts");
@@ -116,7 +134,8 @@ TEST_CASE_METHOD(fixture, "privileged") {
 }
 
 TEST_CASE_METHOD(fixture, "ulimits are lowered to what the host allows, nonsense is refused") {
-  host_config["Ulimits"] = json::parse(R"([{"Name":"nofile","Soft":1048576,"Hard":1048576},{"Name":"core","Soft":0,"Hard":-1}])");
+  host_config["Ulimits"] =
+      json::parse(R"([{"Name":"nofile","Soft":1048576,"Hard":1048576},{"Name":"core","Soft":0,"Hard":-1}])");
   const auto spec = build();
   CHECK(spec["process"]["rlimits"][0] == json({{"type", "RLIMIT_NOFILE"}, {"soft", 20000}, {"hard", 20000}}));
   CHECK(spec["process"]["rlimits"][1]["hard"] == UINT64_MAX);
@@ -125,8 +144,9 @@ TEST_CASE_METHOD(fixture, "ulimits are lowered to what the host allows, nonsense
   host_config["Ulimits"] = json::parse(R"([{"Name":"nolimit","Soft":1,"Hard":1}])");
   CHECK(refused() == create + "wrong rlimit value: RLIMIT_NOLIMIT");
   host_config["Ulimits"] = json::parse(R"([{"Name":"nofile","Soft":9,"Hard":1}])");
-  CHECK(refused() == create + "unable to start container process: error during container init: error setting rlimits for "
-                              "ready process: error setting rlimit type 7: invalid argument");
+  CHECK(refused() == create +
+                         "unable to start container process: error during container init: error setting rlimits for "
+                         "ready process: error setting rlimit type 7: invalid argument");
 }
 
 TEST_CASE_METHOD(fixture, "mounts of the user") {
@@ -174,7 +194,7 @@ TEST_CASE_METHOD(fixture, "a read-only root") {
   host_config["ReadonlyRootfs"] = true;
   const auto spec = build();
   CHECK(spec["root"]["readonly"] == true);
-  CHECK(has(mount_at(spec, "/etc/hosts")["options"], "rro"));
+  CHECK(mount_at(spec, "/etc/hosts")["options"] == json({"bind", "ro", "rprivate"}));
   CHECK_FALSE(has(mount_at(spec, "/dev/shm")["options"], "ro"));
 }
 
@@ -256,7 +276,8 @@ TEST_CASE_METHOD(fixture, "exec processes") {
   bob.groups = {50};
   bob.home = "/home/bob";
   auto built = oci::build_process(
-      in, json::parse(R"({"Cmd":["id"],"Env":["EXTRA=2","A"],"WorkingDir":"/var","Tty":true,"ConsoleSize":[33,77]})"), bob);
+      in, json::parse(R"({"Cmd":["id"],"Env":["EXTRA=2","A"],"WorkingDir":"/var","Tty":true,"ConsoleSize":[33,77]})"),
+      bob);
   REQUIRE(built);
   const auto p = json::parse(*built);
   CHECK(p["args"] == json({"id"}));

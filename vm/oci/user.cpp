@@ -83,7 +83,9 @@ tl::unexpected<error> out_of_range() {
 tl::unexpected<error> no_group(const std::string& name) {
   return fail(errc::internal, "unable to find group " + name + ": no matching entries in group file");
 }
-bool in_range(int64_t id) { return id >= 0 && id <= max_id; }
+bool in_range(int64_t id) {
+  return id >= 0 && id <= max_id;
+}
 
 /// A group by name, by number, or a number that no line has.
 result<uint32_t> find_group(const std::vector<group_line>& groups, const std::string& wanted) {

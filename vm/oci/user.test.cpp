@@ -6,7 +6,8 @@ using namespace arca;
 
 namespace {
 constexpr auto passwd =
-    "root:x:0:0:root:/root:/bin/sh\n# comment\nwww:x:33:33:www:/var/www:/bin/sh\nbad line\nbob:x:1000:1001::/home/bob:\n";
+    "root:x:0:0:root:/root:/bin/sh\n# comment\nwww:x:33:33:www:/var/www:/bin/sh\nbad "
+    "line\nbob:x:1000:1001::/home/bob:\n";
 constexpr auto group = "root:x:0:\nstaff:x:50:bob\nwheel:x:10:root,bob\nwww:x:33:\n";
 
 oci::resolved_user ok(const char* user, const std::vector<std::string>& add = {}) {

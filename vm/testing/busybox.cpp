@@ -1,7 +1,7 @@
 #include "vm/testing/busybox.hpp"
 
-#include <sys/stat.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -25,10 +25,11 @@ lab::lab() {
   char name[] = "/tmp/arca-vm-XXXXXX";
   root = mkdtemp(name);
   layer = root + "/layer";
-  for (const auto* dir : {"/bin", "/etc", "/proc", "/sys", "/dev", "/tmp", "/root"}) REQUIRE(fs::make_dirs(layer + dir, 0755));
+  for (const auto* dir : {"/bin", "/etc", "/proc", "/sys", "/dev", "/tmp", "/root"})
+    REQUIRE(fs::make_dirs(layer + dir, 0755));
   std::filesystem::copy_file("/bin/busybox", layer + "/bin/busybox");
-  for (const auto* tool : {"sh", "cat", "sleep", "id", "echo", "ls", "true", "false", "env", "hostname", "ip", "mount", "dd",
-                           "touch", "kill", "stty", "grep", "mkdir", "sync", "ps"})
+  for (const auto* tool : {"sh", "cat",   "sleep", "id",    "echo", "ls",   "true", "false", "env",  "hostname",
+                           "ip", "mount", "dd",    "touch", "kill", "stty", "grep", "mkdir", "sync", "ps"})
     std::filesystem::create_symlink("busybox", layer + "/bin/" + tool);
   REQUIRE(fs::write_file_atomic(layer + "/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", 0644));
   REQUIRE(fs::write_file_atomic(layer + "/etc/group", "root:x:0:\n", 0644));
@@ -46,7 +47,8 @@ std::string container_plan::build(const std::string& id) const {
   oci::resolved_user user;
   user.groups = {0};
   user.home = "/root";
-  auto spec = oci::build_spec({id, config, host_config, args, user, mounts, "", "", "", "", cgroup, {}, false, "", oci::this_host()});
+  auto spec = oci::build_spec(
+      {id, config, host_config, args, user, mounts, "", "", "", "", cgroup, {}, false, "", oci::this_host()});
   INFO((spec ? "" : spec.error().message()));
   REQUIRE(spec);
   return spec->json;

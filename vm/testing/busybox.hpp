@@ -1,5 +1,5 @@
-// For integration tests: a root file system with busybox, a backend with a run folder of its own, and the engine's view of
-// one process's output.
+// For integration tests: a root file system with busybox, a backend with a run folder of its own, and the engine's view
+// of one process's output.
 #pragma once
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -14,8 +14,8 @@ namespace arca::vm::testing {
 struct lab {
   lab();
   ~lab();
-  std::string root;    ///< /tmp/arca-vm-…: removed at the end
-  std::string layer;   ///< a folder with busybox in it
+  std::string root;   ///< /tmp/arca-vm-…: removed at the end
+  std::string layer;  ///< a folder with busybox in it
   std::string cgroup_parent;
   namespace_settings settings;
 };

@@ -1,0 +1,80 @@
+// arca: the daemon and its command line.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "tools/arca/api_client.hpp"
+#include "tools/arca/commands.hpp"
+#include "tools/arca/daemon.hpp"
+#include "tools/arca/options.hpp"
+
+namespace arca::cli {
+int show_version(const std::string& socket_path) {
+  std::printf("arca %s\n", ARCA_VERSION);
+  const auto answer = api_client(socket_path).call("GET", "/version");
+  const auto info = answer ? nlohmann::json::parse(answer->body, nullptr, false) : nlohmann::json();
+  if (info.is_object())
+    std::printf("daemon %s, API %s (oldest %s), kernel %s\n", info.value("Version", "?").c_str(),
+                info.value("ApiVersion", "?").c_str(), info.value("MinAPIVersion", "?").c_str(),
+                info.value("KernelVersion", "?").c_str());
+  else
+    std::printf("no daemon answers at %s\n", socket_path.c_str());
+  return 0;
+}
+}  // namespace arca::cli
+
+int main(int argc, char** argv) {
+  namespace cli = arca::cli;
+  CLI::App app("arca: a container engine that speaks the Docker Engine API");
+  app.require_subcommand(1);
+  int code = 0;
+
+  cli::daemon_options options;
+  bool foreground = false;
+  const auto with_settings = [&](auto&& action) {
+    const auto config = options.resolve();
+    if (config) {
+      code = action(*config);
+    } else {
+      std::fprintf(stderr, "arca: %s\n", config.error().message().c_str());
+      code = 1;
+    }
+  };
+  auto* daemon = app.add_subcommand("daemon", "start, stop or ask the daemon");
+  daemon->require_subcommand(1);
+  auto* start = daemon->add_subcommand("start", "start it; returns when it answers");
+  start->add_flag("--foreground", foreground, "stay in the foreground, log to stderr");
+  auto* stop = daemon->add_subcommand("stop", "stop it; containers keep running");
+  auto* status = daemon->add_subcommand("status", "whether it answers, and where");
+  for (auto* sub : {start, stop, status}) options.add_to(*sub);
+  start->callback([&] {
+    with_settings([&](const arca::settings& s) {
+      return foreground ? cli::run_daemon(s) : cli::start_in_background(s, options);
+    });
+  });
+  stop->callback([&] { with_settings(cli::stop_daemon); });
+  status->callback([&] { with_settings(cli::show_status); });
+
+  auto* version = app.add_subcommand("version", "versions of program and daemon");
+  auto* doctor = app.add_subcommand("doctor", "what this host can do, with a remedy where something is missing");
+  auto* top = app.add_subcommand("top-actors", "the engine's actors, live");
+  auto* archive = app.add_subcommand("run-archive", "load an image archive and run it");
+  for (auto* sub : {version, doctor, top, archive}) options.add_to(*sub);
+  bool once = false;
+  bool json = false;
+  top->add_flag("--once", once, "print once and end");
+  top->add_flag("--json", json, "as JSON");
+  std::string file;
+  std::vector<std::string> command;
+  archive->add_option("file", file, "docker-archive or OCI layout, also compressed")->required();
+  archive->add_option("command", command, "what to run instead of the image's command");
+  version->callback([&] { with_settings([](const arca::settings& s) { return cli::show_version(s.socket_path); }); });
+  doctor->callback([&] { with_settings([](const arca::settings& s) { return cli::doctor(s.data_root); }); });
+  top->callback(
+      [&] { with_settings([&](const arca::settings& s) { return cli::top_actors(s.socket_path, once, json); }); });
+  archive->callback(
+      [&] { with_settings([&](const arca::settings& s) { return cli::run_archive(s.socket_path, file, command); }); });
+
+  CLI11_PARSE(app, argc, argv);
+  return code;
+}
