@@ -225,7 +225,7 @@ asio::awaitable<ask_port::outcome> ask_port::send(caf::strong_actor_ptr to, caf:
           }
           std::decay_t<Handler> handler;
         };
-        const auto id = element->mid.integer_value();
+        const auto id = element->mid.request_id().integer_value();  // without the priority bits, as in the answer
         auto waiting = std::make_unique<operation>(std::forward<Handler>(handler));
         if (options.deadline.count() > 0) {
           waiting->deadline = steady::now() + options.deadline;
