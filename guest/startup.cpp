@@ -42,7 +42,7 @@ void become_supervisor() {
   sigfillset(&all);
   for (const int fatal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS}) sigdelset(&all, fatal);
   sigprocmask(SIG_SETMASK, &all, nullptr);
-  umask(0077);
+  umask(0022);  // crun inherits it: mount points that it makes must be open to the container's user
 }
 
 result<void> isolate(bool host_network) {

@@ -36,8 +36,9 @@ connection::~connection() {
 
 void connection::begin() {
   deadline_in(bounds().header_time);
-  asio::co_spawn(home_.io, [](std::shared_ptr<connection> self) -> awaitable<void> { co_await self->run(); }(shared_from_this()),
-                 asio::detached);
+  asio::co_spawn(
+      home_.io, [](std::shared_ptr<connection> self) -> awaitable<void> { co_await self->run(); }(shared_from_this()),
+      asio::detached);
 }
 
 void connection::sweep(clock::time_point now) {
@@ -49,7 +50,9 @@ void connection::drain() {
   if (phase_ != phase::working) transport_->close();
 }
 
-ask_port& connection::port() { return *home_.port; }
+ask_port& connection::port() {
+  return *home_.port;
+}
 
 awaitable<void> connection::run() {
   bool more = co_await transport_->handshake();
@@ -98,7 +101,8 @@ awaitable<bool> connection::serve() {
 
 awaitable<bool> connection::read_header() {
   for (bool begun = false;;) {
-    while (!begun && !input_.empty() && (input_.view().front() == '\r' || input_.view().front() == '\n')) input_.consume(1);
+    while (!begun && !input_.empty() && (input_.view().front() == '\r' || input_.view().front() == '\n'))
+      input_.consume(1);
     if (!input_.empty()) {
       if (!begun) deadline_in(bounds().header_time);
       begun = true;
@@ -369,7 +373,8 @@ awaitable<bool> connection::write_batch(const batch& data, bool chunked) {
   size_t total = 0;
   for (const auto& piece : data) total += piece->size();
   std::array<char, 24> size_line{};
-  if (chunked) parts.emplace_back(size_line.data(), std::snprintf(size_line.data(), size_line.size(), "%zx\r\n", total));
+  if (chunked)
+    parts.emplace_back(size_line.data(), std::snprintf(size_line.data(), size_line.size(), "%zx\r\n", total));
   for (const auto& piece : data) parts.emplace_back(*piece);
   if (chunked) parts.emplace_back("\r\n");
   co_return co_await write_parts(parts);
@@ -399,8 +404,9 @@ void connection::on_gone(std::function<void()> callback) {
   watch_wanted_ = true;
   if (watching_) return;
   watching_ = true;
-  asio::co_spawn(home_.io, [](std::shared_ptr<connection> self) -> awaitable<void> { co_await self->watch(); }(shared_from_this()),
-                 asio::detached);
+  asio::co_spawn(
+      home_.io, [](std::shared_ptr<connection> self) -> awaitable<void> { co_await self->watch(); }(shared_from_this()),
+      asio::detached);
 }
 
 // Reads ahead while a handler works, so that the end of input is seen; what comes is the next request's.

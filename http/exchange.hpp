@@ -1,6 +1,6 @@
 // One request and its answer as handlers see them. No Beast, no sockets: connection.cpp implements `call`.
-// A handler is a coroutine from a call to a response. Long answers are sent through the call (start, write, copy, hijack)
-// and end with `co_return response::sent()`.
+// A handler is a coroutine from a call to a response. Long answers are sent through the call (start, write, copy,
+// hijack) and end with `co_return response::sent()`.
 #pragma once
 #include <boost/asio/awaitable.hpp>
 #include <chrono>
@@ -45,32 +45,32 @@ class fields {
 };
 
 struct request {
-  std::string method, target;      ///< as received
-  std::string path;                ///< decoded, without the version prefix
-  std::string param;               ///< what the {name} of the route's pattern stands for
-  std::string query_text;          ///< behind "?", not decoded
+  std::string method, target;  ///< as received
+  std::string path;            ///< decoded, without the version prefix
+  std::string param;           ///< what the {name} of the route's pattern stands for
+  std::string query_text;      ///< behind "?", not decoded
   query_values query;
-  model::api_version version;      ///< the newest without a prefix
+  model::api_version version;  ///< the newest without a prefix
   fields headers;
-  int64_t content_length = 0;      ///< -1: chunked, length unknown
-  uint64_t id = 0;                 ///< for the log
+  int64_t content_length = 0;  ///< -1: chunked, length unknown
+  uint64_t id = 0;             ///< for the log
   bool wants_upgrade() const { return headers.has("Upgrade"); }
 };
 
 struct response {
   enum class standard : uint8_t { all, no_experimental, none };  ///< which of Docker's own headers it has
   int status = 200;
-  std::string content_type;        ///< empty: no header
+  std::string content_type;  ///< empty: no header
   std::string body;
   std::vector<field> headers;
   standard docker_headers = standard::all;
   bool already_sent = false, cut_off = false;
 
-  static response json(int status, std::string text);   ///< ends the text with a line feed, as Docker does
-  static response text(int status, std::string text);   ///< text/plain; charset=utf-8
+  static response json(int status, std::string text);  ///< ends the text with a line feed, as Docker does
+  static response text(int status, std::string text);  ///< text/plain; charset=utf-8
   static response empty(int status);
-  static response sent();                                ///< the handler has started and filled a chunked answer
-  static response broken();                              ///< the same, but the client must see that it is not complete
+  static response sent();    ///< the handler has started and filled a chunked answer
+  static response broken();  ///< the same, but the client must see that it is not complete
 };
 
 class call {
@@ -99,9 +99,9 @@ class call {
   /// `callback` is called once, on this io thread, if the client goes away before the answer is finished.
   virtual void on_gone(std::function<void()> callback) = 0;
 
-  /// Takes the connection out of HTTP: sends `head` (status line, headers, empty line, and what may follow it), then moves
-  /// bytes both ways until the output ends. EOF from the client only closes the input; a client that hangs up aborts both.
-  /// A stream without channels just sends `head` and ends.
+  /// Takes the connection out of HTTP: sends `head` (status line, headers, empty line, and what may follow it), then
+  /// moves bytes both ways until the output ends. EOF from the client only closes the input; a client that hangs up
+  /// aborts both. A stream without channels just sends `head` and ends.
   virtual awaitable<void> hijack(std::string head, stream s) = 0;
 };
 

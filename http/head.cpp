@@ -9,13 +9,17 @@
 namespace arca::http {
 
 std::string_view standard_headers(response::standard which) {
-  static const std::string server = "Ostype: linux\r\nServer: Arca/" + std::string(model::engine_version) + " (linux)\r\n";
+  static const std::string server =
+      "Ostype: linux\r\nServer: Arca/" + std::string(model::engine_version) + " (linux)\r\n";
   static const std::string basic = "Api-Version: " + std::string(model::newest_api) + "\r\n" + server;
   static const std::string all = "Docker-Experimental: false\r\n" + basic;
   switch (which) {
-    case response::standard::all: return all;
-    case response::standard::no_experimental: return basic;
-    case response::standard::none: break;
+    case response::standard::all:
+      return all;
+    case response::standard::no_experimental:
+      return basic;
+    case response::standard::none:
+      break;
   }
   return {};
 }
@@ -31,10 +35,15 @@ std::string head_text(const response& r, const framing& f, std::string_view date
   if (!r.content_type.empty()) ((head += "Content-Type: ") += r.content_type) += "\r\n";
   ((head += "Date: ") += date) += "\r\n";
   switch (f.how) {
-    case framing::kind::length: ((head += "Content-Length: ") += std::to_string(f.length)) += "\r\n"; break;
-    case framing::kind::chunked: head += "Transfer-Encoding: chunked\r\n"; break;
+    case framing::kind::length:
+      ((head += "Content-Length: ") += std::to_string(f.length)) += "\r\n";
+      break;
+    case framing::kind::chunked:
+      head += "Transfer-Encoding: chunked\r\n";
+      break;
     case framing::kind::none:
-    case framing::kind::until_close: break;
+    case framing::kind::until_close:
+      break;
   }
   if (!f.keep_alive) {
     head += "Connection: close\r\n";

@@ -57,7 +57,8 @@ TEST_CASE("pipelined requests are answered in order") {
   const test_server s;
   client c(s.address());
   std::string all;
-  for (int i = 0; i < 200; ++i) all += i % 2 != 0 ? post("/echo", std::to_string(i)) : get("/hello?q=" + std::to_string(i));
+  for (int i = 0; i < 200; ++i)
+    all += i % 2 != 0 ? post("/echo", std::to_string(i)) : get("/hello?q=" + std::to_string(i));
   c.send(all);
   for (int i = 0; i < 200; ++i) CHECK(c.receive().body == (i % 2 != 0 ? "" : "hello ") + std::to_string(i));
 }
@@ -83,8 +84,9 @@ TEST_CASE("routes, versions and redirects as Docker answers them") {
   for (const auto* version : {"1.10", "1.23", "1", "0.1", "1.5"}) {
     const auto a = c.request(get("/v" + std::string(version) + "/hello"));
     CHECK(a.status == 400);
-    CHECK(a.body == "client version " + std::string(version) +
-                        " is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version\n");
+    CHECK(a.body ==
+          "client version " + std::string(version) +
+              " is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version\n");
     CHECK(a.field("X-Content-Type-Options") == "nosniff");
     CHECK(a.field("Docker-Experimental").empty());
   }
@@ -109,7 +111,8 @@ TEST_CASE("bodies: length, chunked, 100-continue, limits") {
   const test_server s;
   client c(s.address());
   CHECK(c.request(post("/echo", std::string(300'000, 'x'))).body.size() == 300'000);
-  CHECK(c.request("POST /echo HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n3;ext=1\r\nabc\r\n2\r\nde\r\n0\r\nTrailer: x\r\n\r\n")
+  CHECK(c.request("POST /echo HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: "
+                  "chunked\r\n\r\n3;ext=1\r\nabc\r\n2\r\nde\r\n0\r\nTrailer: x\r\n\r\n")
             .body == "abcde");
   c.send("POST /echo HTTP/1.1\r\nHost: d\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
   CHECK(c.receive().status == 100);
@@ -138,13 +141,18 @@ TEST_CASE("malformed requests are answered 400 and end the connection") {
   const test_server s;
   using namespace std::string_literals;
   for (const auto& bytes : {
-           "NONSENSE\r\n\r\n"s, "GET /hello HTTP/9.9\r\n\r\n"s, "GET /he llo HTTP/1.1\r\nHost: d\r\n\r\n"s,
-           "GET /hello HTTP/1.1\r\n\r\n"s, "GET /hello HTTP/1.1\r\nHost: d\r\nBad\x01Name: x\r\n\r\n"s,
-           "GET /hello HTTP/1.1\r\nHost: d\r\nX: a\0b\r\n\r\n"s, "GET /\0 HTTP/1.1\r\nHost: d\r\n\r\n"s,
+           "NONSENSE\r\n\r\n"s,
+           "GET /hello HTTP/9.9\r\n\r\n"s,
+           "GET /he llo HTTP/1.1\r\nHost: d\r\n\r\n"s,
+           "GET /hello HTTP/1.1\r\n\r\n"s,
+           "GET /hello HTTP/1.1\r\nHost: d\r\nBad\x01Name: x\r\n\r\n"s,
+           "GET /hello HTTP/1.1\r\nHost: d\r\nX: a\0b\r\n\r\n"s,
+           "GET /\0 HTTP/1.1\r\nHost: d\r\n\r\n"s,
            "GET /hello HTTP/1.1\r\nHost: d\r\nContent-Length: x\r\n\r\n"s,
            "POST /echo HTTP/1.1\r\nHost: d\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"s,
            "POST /echo HTTP/1.1\r\nHost: d\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"s,
-           "GET /%zz HTTP/1.1\r\nHost: d\r\n\r\n"s, "POST /echo HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"s,
+           "GET /%zz HTTP/1.1\r\nHost: d\r\n\r\n"s,
+           "POST /echo HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"s,
            "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"s + std::string(300, '\n') + "\r\n\r\n"s,
        }) {
     client c(s.address());

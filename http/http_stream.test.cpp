@@ -78,7 +78,8 @@ TEST_CASE("an upload that is cut off fails its channel; one that is refused ends
   }
   CHECK(eventually([&] { return seen.upload_failed == before + 1; }));
   client refused(s.address());
-  refused.send("POST /upload?stop=100 HTTP/1.1\r\nHost: d\r\nContent-Length: 100000000\r\n\r\n" + std::string(1000, 'x'));
+  refused.send("POST /upload?stop=100 HTTP/1.1\r\nHost: d\r\nContent-Length: 100000000\r\n\r\n" +
+               std::string(1000, 'x'));
   const auto a = refused.receive();
   CHECK(a.status == 400);
   CHECK(a.field("Connection") == "close");
@@ -92,7 +93,8 @@ TEST_CASE("hijack: 101, early bytes, half-close, output after it") {
   const auto a = c.receive();
   CHECK(a.status == 101);
   CHECK(a.head ==
-        "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.multiplexed-stream\r\nConnection: Upgrade\r\nUpgrade: "
+        "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.multiplexed-stream\r\nConnection: "
+        "Upgrade\r\nUpgrade: "
         "tcp\r\n\r\n");
   CHECK(c.wait_for("EARLY "));
   c.send("late\n");
@@ -151,7 +153,8 @@ TEST_CASE("a hijacked client that hangs up aborts its output, even while its inp
     CHECK(c.receive().status == 101);
     std::thread writer([&] {
       const std::string piece(1'000'000, 'z');
-      for (int i = 0; i < 4; ++i) ::send(c.fd(), piece.data(), piece.size(), MSG_NOSIGNAL | MSG_DONTWAIT);  // nobody reads the echo
+      for (int i = 0; i < 4; ++i)
+        ::send(c.fd(), piece.data(), piece.size(), MSG_NOSIGNAL | MSG_DONTWAIT);  // nobody reads the echo
     });
     writer.join();
     std::this_thread::sleep_for(100ms);

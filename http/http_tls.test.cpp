@@ -23,7 +23,9 @@ namespace {
 template <auto Free>
 struct freed {
   template <class T>
-  void operator()(T* p) const { Free(p); }
+  void operator()(T* p) const {
+    Free(p);
+  }
 };
 using key_ptr = std::unique_ptr<EVP_PKEY, freed<EVP_PKEY_free>>;
 using certificate_ptr = std::unique_ptr<X509, freed<X509_free>>;
@@ -42,7 +44,8 @@ identity issue(const char* name, const identity* by) {
   X509_gmtime_adj(X509_getm_notBefore(x), -60);
   X509_gmtime_adj(X509_getm_notAfter(x), 3600);
   X509_set_pubkey(x, made.key.get());
-  X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>(name), -1, -1, 0);
+  X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>(name),
+                             -1, -1, 0);
   X509_set_issuer_name(x, X509_get_subject_name(by == nullptr ? x : by->certificate.get()));
   if (by == nullptr) {
     auto* extension = X509V3_EXT_conf_nid(nullptr, nullptr, NID_basic_constraints, "critical,CA:TRUE");
@@ -72,7 +75,8 @@ struct files {
 
 class tls_client {
  public:
-  tls_client(const std::string& address, const identity* who) : socket_(address), context_(SSL_CTX_new(TLS_client_method())) {
+  tls_client(const std::string& address, const identity* who)
+      : socket_(address), context_(SSL_CTX_new(TLS_client_method())) {
     if (who != nullptr) {
       SSL_CTX_use_certificate(context_.get(), who->certificate.get());
       SSL_CTX_use_PrivateKey(context_.get(), who->key.get());
@@ -83,7 +87,9 @@ class tls_client {
     SSL_set_fd(ssl_.get(), socket_.fd());
     connected = SSL_connect(ssl_.get()) == 1;
   }
-  bool send(const std::string& bytes) { return SSL_write(ssl_.get(), bytes.data(), static_cast<int>(bytes.size())) > 0; }
+  bool send(const std::string& bytes) {
+    return SSL_write(ssl_.get(), bytes.data(), static_cast<int>(bytes.size())) > 0;
+  }
   std::string read_until(std::string_view text) {
     std::string all;
     std::array<char, 16384> data{};

@@ -25,7 +25,8 @@ constexpr int backlog = 4096;
 result<listener> parse_host(const std::string& text, const settings& config) {
   listener l;
   const auto unclear = [&text] {
-    return fail(errc::invalid_argument, "cannot listen on " + go_quote(text) + ": want unix:///path or tcp://host:port");
+    return fail(errc::invalid_argument,
+                "cannot listen on " + go_quote(text) + ": want unix:///path or tcp://host:port");
   };
   if (text.starts_with("unix://")) {
     l.path = text.substr(7);
@@ -55,7 +56,8 @@ result<listener> parse_host(const std::string& text, const settings& config) {
 bool is_loopback(const sockaddr* address) {
   if (address->sa_family == AF_INET)
     return (ntohl(reinterpret_cast<const sockaddr_in*>(address)->sin_addr.s_addr) >> 24) == 127;
-  return address->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr);
+  return address->sa_family == AF_INET6 &&
+         IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr);
 }
 
 // The id of the first group that exists; -1: none, the file keeps ours.
@@ -70,7 +72,7 @@ gid_t group_of_clients() {
 }
 
 result<void> remove_stale(const std::string& path, const sockaddr_un& address) {
-  struct stat info{};
+  struct stat info {};
   if (::lstat(path.c_str(), &info) != 0) return {};
   if (!S_ISSOCK(info.st_mode))
     return fail(errc::conflict, "cannot listen on " + path + ": there is a file that is not a socket");
@@ -95,7 +97,8 @@ result<bound_socket> bind_unix(const listener& l) {
   ::fchmod(made.fd.get(), 0600);  // what bind() gives the file, so that it is never open to others
   if (::bind(made.fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     return fail_errno("listen on " + l.path);
-  if (const auto group = group_of_clients(); group != static_cast<gid_t>(-1) && ::lchown(l.path.c_str(), static_cast<uid_t>(-1), group) != 0)
+  if (const auto group = group_of_clients();
+      group != static_cast<gid_t>(-1) && ::lchown(l.path.c_str(), static_cast<uid_t>(-1), group) != 0)
     return fail_errno("set the group of " + l.path);
   if (::chmod(l.path.c_str(), 0660) != 0) return fail_errno("set the mode of " + l.path);
   if (::listen(made.fd.get(), backlog) != 0) return fail_errno("listen on " + l.path);
@@ -108,7 +111,8 @@ result<bound_socket> bind_unix(const listener& l) {
 std::string tcp_name(const sockaddr* address, socklen_t size) {
   std::array<char, NI_MAXHOST> host{};
   std::array<char, NI_MAXSERV> port{};
-  if (::getnameinfo(address, size, host.data(), host.size(), port.data(), port.size(), NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+  if (::getnameinfo(address, size, host.data(), host.size(), port.data(), port.size(),
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
     return "tcp://?";
   const std::string name = host.data();
   return "tcp://" + (address->sa_family == AF_INET6 ? "[" + name + "]" : name) + ":" + port.data();
@@ -116,10 +120,11 @@ std::string tcp_name(const sockaddr* address, socklen_t size) {
 
 result<bound_socket> bind_tcp(const listener& l, const addrinfo& at) {
   if (!l.tls && !l.allow_insecure && !is_loopback(at.ai_addr))
-    return fail(errc::invalid_argument,
-                "refusing to listen on " + tcp_name(at.ai_addr, at.ai_addrlen) +
-                    " without TLS: everybody who reaches it would be root here; set tls and tls-verify with their files, or "
-                    "allow-insecure-tcp if you are sure");
+    return fail(
+        errc::invalid_argument,
+        "refusing to listen on " + tcp_name(at.ai_addr, at.ai_addrlen) +
+            " without TLS: everybody who reaches it would be root here; set tls and tls-verify with their files, or "
+            "allow-insecure-tcp if you are sure");
   bound_socket made;
   made.fd.reset(::socket(at.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!made.fd) return fail_errno("make a socket");

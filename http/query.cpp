@@ -35,8 +35,8 @@ std::string_view text_of(number_fault fault) {
 result<int64_t> parse_integer(std::string_view function, std::string_view text) {
   int64_t value = 0;
   if (const auto fault = read_integer(text, value); fault != number_fault::none)
-    return fail(errc::internal,
-                "strconv." + std::string(function) + ": parsing " + go_quote(text) + ": " + std::string(text_of(fault)));
+    return fail(errc::internal, "strconv." + std::string(function) + ": parsing " + go_quote(text) + ": " +
+                                    std::string(text_of(fault)));
   return value;
 }
 
@@ -49,8 +49,7 @@ result<std::string> unescape(std::string_view text, bool plus) {
     if (text[i] == '%') {
       const int high = i + 1 < text.size() ? hex_digit(text[i + 1]) : -1;
       const int low = i + 2 < text.size() ? hex_digit(text[i + 2]) : -1;
-      if (high < 0 || low < 0)
-        return fail(errc::invalid_argument, "invalid URL escape " + go_quote(text.substr(i, 3)));
+      if (high < 0 || low < 0) return fail(errc::invalid_argument, "invalid URL escape " + go_quote(text.substr(i, 3)));
       out += static_cast<char>(high * 16 + low);
       i += 2;
     } else {
@@ -117,14 +116,19 @@ bool query_values::flag(std::string_view name) const {
   std::string_view raw = get(name);
   constexpr std::string_view blanks = " \t\r\n\v\f";
   const auto first = raw.find_first_not_of(blanks);
-  raw = first == std::string_view::npos ? std::string_view{} : raw.substr(first, raw.find_last_not_of(blanks) - first + 1);
+  raw = first == std::string_view::npos ? std::string_view{}
+                                        : raw.substr(first, raw.find_last_not_of(blanks) - first + 1);
   const auto value = lower(raw);
   return !(value.empty() || value == "0" || value == "no" || value == "false" || value == "none");
 }
 
-bool query_values::flag_or(std::string_view name, bool otherwise) const { return has(name) ? flag(name) : otherwise; }
+bool query_values::flag_or(std::string_view name, bool otherwise) const {
+  return has(name) ? flag(name) : otherwise;
+}
 
-result<int64_t> go_atoi(std::string_view text) { return parse_integer("Atoi", text); }
+result<int64_t> go_atoi(std::string_view text) {
+  return parse_integer("Atoi", text);
+}
 
 result<int64_t> parse_timestamp(std::string_view text) {
   if (text.empty()) return 0;

@@ -24,7 +24,8 @@ TEST_CASE("queries are read as Go reads them") {
 TEST_CASE("flags: everything but a few words is true") {
   for (const auto* no : {"", "0", "no", "NO", "false", "False", "none", "%20false%20"})
     CHECK_FALSE(query_values::parse("f=" + std::string(no))->flag("f"));
-  for (const auto* yes : {"1", "true", "yes", "maybe", "2", "f"}) CHECK(query_values::parse("f=" + std::string(yes))->flag("f"));
+  for (const auto* yes : {"1", "true", "yes", "maybe", "2", "f"})
+    CHECK(query_values::parse("f=" + std::string(yes))->flag("f"));
   CHECK(query_values::parse("")->flag_or("quiet", true));
   CHECK_FALSE(query_values::parse("quiet=0")->flag_or("quiet", true));
 }
@@ -47,7 +48,8 @@ TEST_CASE("numbers fail with the words of strconv") {
   CHECK(*parse_size("height", "40") == 40);
   CHECK(parse_size("height", "").error().message() == "invalid resize height \"\": invalid syntax");
   CHECK(parse_size("height", "-1").error().message() == "invalid resize height \"-1\": value out of range");
-  CHECK(parse_size("width", "4294967296").error().message() == "invalid resize width \"4294967296\": value out of range");
+  CHECK(parse_size("width", "4294967296").error().message() ==
+        "invalid resize width \"4294967296\": value out of range");
 }
 
 TEST_CASE("paths are cleaned as gorilla/mux does") {

@@ -79,9 +79,17 @@ request_parser::progress request_parser::read_body(std::string_view data, size_t
   return state_->is_done() ? progress::done : progress::more;
 }
 
-bool request_parser::complete() const { return state_->is_done(); }
-bool request_parser::keep_alive() const { return state_->keep_alive(); }
-bool request_parser::http_1_0() const { return state_->version < 11; }
-int request_parser::refusal() const { return state_->refusal; }
+bool request_parser::complete() const {
+  return state_->is_done();
+}
+bool request_parser::keep_alive() const {
+  return state_->keep_alive();
+}
+bool request_parser::http_1_0() const {
+  return state_->version < 11;
+}
+int request_parser::refusal() const {
+  return state_->refusal;
+}
 
 }  // namespace arca::http

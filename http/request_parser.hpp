@@ -16,14 +16,14 @@ class request_parser {
   enum class progress : uint8_t { more, done, bad };
   /// Reads the request line and header fields. `used` bytes of `data` are consumed.
   progress read_header(std::string_view data, size_t& used);
-  /// After the header: appends decoded bytes of the body to `out` until about `most` bytes are there or `data` is used up.
-  /// `done`: the whole message has been read.
+  /// After the header: appends decoded bytes of the body to `out` until about `most` bytes are there or `data` is used
+  /// up. `done`: the whole message has been read.
   progress read_body(std::string_view data, size_t& used, std::string& out, size_t most);
 
-  bool complete() const;        ///< header and body
+  bool complete() const;  ///< header and body
   bool keep_alive() const;
   bool http_1_0() const;
-  int refusal() const;          ///< after bad: 400 or 431
+  int refusal() const;  ///< after bad: 400 or 431
 
  private:
   struct state;

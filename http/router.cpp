@@ -68,9 +68,10 @@ int compare(const std::vector<int>& a, const std::vector<int>& b) {
 bool refuse_version(std::string_view text, model::api_version& version, response& refusal) {
   const auto parts = version_parts(text);
   if (compare(parts, version_parts(model::oldest_api)) < 0) {
-    refusal = response::text(400, "client version " + std::string(text) +
-                                      " is too old. Minimum supported API version is 1.24, please upgrade your client to "
-                                      "a newer version\n");
+    refusal =
+        response::text(400, "client version " + std::string(text) +
+                                " is too old. Minimum supported API version is 1.24, please upgrade your client to "
+                                "a newer version\n");
     refusal.headers.push_back({"X-Content-Type-Options", "nosniff"});
   } else if (compare(parts, version_parts(model::newest_api)) > 0) {
     refusal = error_response(

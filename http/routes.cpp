@@ -131,6 +131,8 @@ constexpr std::array table{
 // clang-format on
 }  // namespace
 
-std::span<const route> all_routes() { return table; }
+std::span<const route> all_routes() {
+  return table;
+}
 
 }  // namespace arca::http

@@ -59,7 +59,7 @@ struct server::impl {
   struct door {
     door(asio::io_context& io, bound_socket s)
         : listening(io, s.fd.release()), family(s.family), tls(s.tls), path(std::move(s.path)) {
-      struct stat info{};
+      struct stat info {};
       if (!path.empty() && ::lstat(path.c_str(), &info) == 0) inode = info.st_ino;
     }
     asio::posix::stream_descriptor listening;
@@ -137,7 +137,8 @@ bool server::impl::wait_until_empty(std::chrono::milliseconds most) const {
 server::server() : impl_(std::make_unique<impl>()) {}
 
 result<std::unique_ptr<server>> server::start(const server_options& options, const std::vector<listener>& listeners,
-                                              const router& routes, services* handed_through, caf::actor_system* system) {
+                                              const router& routes, services* handed_through,
+                                              caf::actor_system* system) {
   std::unique_ptr<server> made(new server);
   auto& s = *made->impl_;
   s.stopped = true;  // until the threads run
@@ -178,8 +179,9 @@ void server::stop(std::chrono::milliseconds grace) {
     for (auto& d : s.doors) {
       boost::system::error_code ec;
       d->listening.close(ec);
-      struct stat info{};
-      if (!d->path.empty() && ::lstat(d->path.c_str(), &info) == 0 && info.st_ino == d->inode) ::unlink(d->path.c_str());
+      struct stat info {};
+      if (!d->path.empty() && ::lstat(d->path.c_str(), &info) == 0 && info.st_ino == d->inode)
+        ::unlink(d->path.c_str());
     }
   });
   s.run_on_all([](shard& home) {
@@ -206,7 +208,11 @@ server::~server() {
   if (impl_ != nullptr) stop(0ms);
 }
 
-const std::vector<std::string>& server::addresses() const { return impl_->addresses; }
-size_t server::connections() const { return impl_ == nullptr ? 0 : impl_->state.connections.load(std::memory_order_relaxed); }
+const std::vector<std::string>& server::addresses() const {
+  return impl_->addresses;
+}
+size_t server::connections() const {
+  return impl_ == nullptr ? 0 : impl_->state.connections.load(std::memory_order_relaxed);
+}
 
 }  // namespace arca::http

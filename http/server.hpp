@@ -1,4 +1,5 @@
-// The HTTP server: listeners, io threads, connections. The daemon starts it with an engine; tests with routes of their own.
+// The HTTP server: listeners, io threads, connections. The daemon starts it with an engine; tests with routes of their
+// own.
 #pragma once
 #include <chrono>
 #include <memory>
@@ -31,9 +32,11 @@ class server {
   /// outlive the server.
   static result<std::unique_ptr<server>> start(engine& e, const std::vector<listener>& listeners);
 
-  /// The same with any routes. `routes` and `handed_through` must outlive the server. Without `system` handlers cannot ask.
+  /// The same with any routes. `routes` and `handed_through` must outlive the server. Without `system` handlers cannot
+  /// ask.
   static result<std::unique_ptr<server>> start(const server_options& options, const std::vector<listener>& listeners,
-                                               const router& routes, services* handed_through, caf::actor_system* system);
+                                               const router& routes, services* handed_through,
+                                               caf::actor_system* system);
 
   /// Stops accepting, ends idle connections and endless answers (logs, events, attach), lets others finish for at most
   /// `grace`, then closes them. Called once; the destructor calls it with no grace.

@@ -13,9 +13,7 @@ class signal {
   explicit signal(boost::asio::io_context& io) : signal(io.get_executor()) {}
   explicit signal(const boost::asio::any_io_executor& executor)
       : timer_(executor, boost::asio::steady_timer::time_point::max()) {}
-  boost::asio::awaitable<void> wait() {
-    co_await timer_.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
-  }
+  boost::asio::awaitable<void> wait() { co_await timer_.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable)); }
   void notify() { timer_.cancel(); }
 
  private:

@@ -47,7 +47,9 @@ void client::send(std::string_view bytes) const {
   }
 }
 
-void client::half_close() const { ::shutdown(fd_.get(), SHUT_WR); }
+void client::half_close() const {
+  ::shutdown(fd_.get(), SHUT_WR);
+}
 
 bool client::more() {
   pollfd p{fd_.get(), POLLIN, 0};

@@ -32,7 +32,9 @@ awaitable<void> sleep_ms(int ms) {
   co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
 }
 
-awaitable<response> hello(call& c) { co_return response::text(200, "hello " + c.req.param + c.req.query.get("q")); }
+awaitable<response> hello(call& c) {
+  co_return response::text(200, "hello " + c.req.param + c.req.query.get("q"));
+}
 
 awaitable<response> echo(call& c) {
   auto body = co_await c.read_body(1u << 20);
@@ -40,7 +42,9 @@ awaitable<response> echo(call& c) {
   co_return response::text(200, std::move(*body));
 }
 
-awaitable<response> ignore(call&) { co_return response::empty(204); }
+awaitable<response> ignore(call&) {
+  co_return response::empty(204);
+}
 awaitable<response> broken(call&) {
   co_await sleep_ms(1);
   throw std::runtime_error("boom");
@@ -96,7 +100,8 @@ awaitable<response> download(call& c) {
 
 awaitable<response> wait_long(call& c) {
   bool gone = false;
-  asio::steady_timer timer(co_await asio::this_coro::executor, std::chrono::milliseconds(std::stoi("0" + c.req.query.get("ms"))));
+  asio::steady_timer timer(co_await asio::this_coro::executor,
+                           std::chrono::milliseconds(std::stoi("0" + c.req.query.get("ms"))));
   co_await c.start(response::json(200, ""));
   c.on_gone([&] {
     gone = true;
@@ -136,17 +141,25 @@ awaitable<response> shell_error(call& c) {
 }
 
 awaitable<response> who(call& c) {
-  co_return response::text(200, c.req.method + " " + c.req.path + " [" + c.req.param + "] 1." + std::to_string(c.req.version.minor));
+  co_return response::text(
+      200, c.req.method + " " + c.req.path + " [" + c.req.param + "] 1." + std::to_string(c.req.version.minor));
 }
 
 constexpr std::array table{
-    route{"GET", "/hello", hello},          route{"HEAD", "/hello", hello},
-    route{"GET", "/hello/{name}/x", hello}, route{"POST", "/echo", echo},
-    route{"POST", "/ignore", ignore},       route{"GET", "/throw", broken},
-    route{"GET", "/throw-late", broken_late}, route{"POST", "/upload", upload},
-    route{"GET", "/download", download},    route{"GET", "/wait", wait_long},
-    route{"POST", "/shell", shell},         route{"POST", "/shell-error", shell_error},
-    route{"DELETE", "/things/{name}", who}, route{"GET", "/things/json", who},
+    route{"GET", "/hello", hello},
+    route{"HEAD", "/hello", hello},
+    route{"GET", "/hello/{name}/x", hello},
+    route{"POST", "/echo", echo},
+    route{"POST", "/ignore", ignore},
+    route{"GET", "/throw", broken},
+    route{"GET", "/throw-late", broken_late},
+    route{"POST", "/upload", upload},
+    route{"GET", "/download", download},
+    route{"GET", "/wait", wait_long},
+    route{"POST", "/shell", shell},
+    route{"POST", "/shell-error", shell_error},
+    route{"DELETE", "/things/{name}", who},
+    route{"GET", "/things/json", who},
     route{"GET", "/things/{name}/json", who},
 };
 

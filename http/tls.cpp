@@ -17,13 +17,19 @@ std::string openssl_error() {
   return text.data();
 }
 
-std::string at_file(std::string_view file) { return "\"" + std::string(file) + "\": "; }
+std::string at_file(std::string_view file) {
+  return "\"" + std::string(file) + "\": ";
+}
 
 class tls_transport final : public transport {
  public:
   tls_transport(boost::asio::io_context& io, std::unique_ptr<transport> below, std::shared_ptr<tls_context> context)
-      : below_(std::move(below)), context_(std::move(context)), written_(io),
-        ssl_(SSL_new(static_cast<SSL_CTX*>(context_->native()))), in_(BIO_new(BIO_s_mem())), out_(BIO_new(BIO_s_mem())) {
+      : below_(std::move(below)),
+        context_(std::move(context)),
+        written_(io),
+        ssl_(SSL_new(static_cast<SSL_CTX*>(context_->native()))),
+        in_(BIO_new(BIO_s_mem())),
+        out_(BIO_new(BIO_s_mem())) {
     BIO_set_mem_eof_return(in_, -1);  // an empty buffer means "later", not the end
     SSL_set_bio(ssl_.get(), in_, out_);
     SSL_set_accept_state(ssl_.get());
@@ -152,6 +158,8 @@ result<std::shared_ptr<tls_context>> tls_context::make(const std::string& certif
   return made;
 }
 
-tls_context::~tls_context() { SSL_CTX_free(static_cast<SSL_CTX*>(native_)); }
+tls_context::~tls_context() {
+  SSL_CTX_free(static_cast<SSL_CTX*>(native_));
+}
 
 }  // namespace arca::http

@@ -1,5 +1,5 @@
-// TLS 1.2 and 1.3 for servers over any transport: OpenSSL with memory BIOs, so that half-close, gather writes and hang-up
-// behave as on a plain socket.
+// TLS 1.2 and 1.3 for servers over any transport: OpenSSL with memory BIOs, so that half-close, gather writes and
+// hang-up behave as on a plain socket.
 #pragma once
 #include "http/transport.hpp"
 

@@ -95,9 +95,7 @@ class plain_transport final : public transport {
     co_return;
   }
 
-  awaitable<void> wait_hangup() override {
-    co_await socket_.async_wait(asio::socket_base::wait_error, as_result);
-  }
+  awaitable<void> wait_hangup() override { co_await socket_.async_wait(asio::socket_base::wait_error, as_result); }
 
   void close() override {
     boost::system::error_code ec;

@@ -28,13 +28,15 @@ class transport {
   virtual awaitable<bool> handshake() = 0;
   /// Bytes read, at least one; 0 at the end of input; -1 when the connection is broken or was closed.
   virtual awaitable<ssize_t> read_some(char* into, size_t size) = 0;
-  /// Writes what the kernel takes at once without waiting; the number of bytes, 0 also on failure (write() will see it).
+  /// Writes what the kernel takes at once without waiting; the number of bytes, 0 also on failure (write() will see
+  /// it).
   virtual size_t try_write(std::span<const std::string_view> parts) = 0;
   /// All of it. False: broken. One writer at a time.
   virtual awaitable<bool> write(std::span<const std::string_view> parts) = 0;
   /// End of our output (shutdown(SHUT_WR); TLS: close_notify too); input goes on.
   virtual awaitable<void> finish_writing() = 0;
-  /// Returns when the peer has hung up both ways or the connection broke. A peer that only stopped writing does not count.
+  /// Returns when the peer has hung up both ways or the connection broke. A peer that only stopped writing does not
+  /// count.
   virtual awaitable<void> wait_hangup() = 0;
   /// Every operation that waits ends with a failure. May be called again.
   virtual void close() = 0;

@@ -56,10 +56,15 @@ class io_unit final : public caf::execution_unit {
       auto* actor = queue_.front();
       queue_.pop_front();
       switch (actor->resume(this, messages_each)) {
-        case caf::resumable::resume_later: system().scheduler().enqueue(actor); break;
+        case caf::resumable::resume_later:
+          system().scheduler().enqueue(actor);
+          break;
         case caf::resumable::done:
-        case caf::resumable::awaiting_message: caf::intrusive_ptr_release(actor); break;
-        case caf::resumable::shutdown_execution_unit: break;
+        case caf::resumable::awaiting_message:
+          caf::intrusive_ptr_release(actor);
+          break;
+        case caf::resumable::shutdown_execution_unit:
+          break;
       }
     }
   }
@@ -124,7 +129,9 @@ class port_actor final : public caf::monitorable_actor {
   ask_port::state* port_;
 };
 
-caf::mailbox_element* next_of(caf::mailbox_element* e) { return static_cast<caf::mailbox_element*>(e->next); }
+caf::mailbox_element* next_of(caf::mailbox_element* e) {
+  return static_cast<caf::mailbox_element*>(e->next);
+}
 }  // namespace
 
 void ask_port::state::push(caf::mailbox_element_ptr element) {
@@ -208,15 +215,22 @@ ask_port::~ask_port() {
   }
 }
 
-uint64_t ask_port::next_id() { return ++state_->last_id; }
-const caf::strong_actor_ptr& ask_port::self() const { return state_->self; }
-size_t ask_port::open() const { return state_->open.size(); }
+uint64_t ask_port::next_id() {
+  return ++state_->last_id;
+}
+const caf::strong_actor_ptr& ask_port::self() const {
+  return state_->self;
+}
+size_t ask_port::open() const {
+  return state_->open.size();
+}
 
 asio::awaitable<ask_port::outcome> ask_port::send(caf::strong_actor_ptr to, caf::mailbox_element_ptr request,
                                                   ask_options options) {
   auto* s = state_.get();
   return asio::async_initiate<const asio::use_awaitable_t<>, void(outcome)>(
-      [s, this, options]<class Handler>(Handler&& handler, caf::strong_actor_ptr target, caf::mailbox_element_ptr element) {
+      [s, this, options]<class Handler>(Handler&& handler, caf::strong_actor_ptr target,
+                                        caf::mailbox_element_ptr element) {
         struct operation final : pending {
           explicit operation(std::decay_t<Handler> h) : handler(std::move(h)) {}
           void complete(outcome o) override {
@@ -256,14 +270,19 @@ void ask_canceller::cancel() {
 
 namespace detail {
 
-error unexpected_answer() { return {errc::internal, "the engine answered with a message of another type"}; }
+error unexpected_answer() {
+  return {errc::internal, "the engine answered with a message of another type"};
+}
 
 std::optional<error> ask_failure(ask_port::outcome& o) {
   if (o.reply == nullptr) {
     switch (o.failure) {
-      case errc::timeout: return error{errc::timeout, "the engine did not answer in time"};
-      case errc::unavailable: return error{errc::unavailable, "this part of the engine is not running"};
-      default: return error{errc::cancelled, "the request was cancelled"};
+      case errc::timeout:
+        return error{errc::timeout, "the engine did not answer in time"};
+      case errc::unavailable:
+        return error{errc::unavailable, "this part of the engine is not running"};
+      default:
+        return error{errc::cancelled, "the request was cancelled"};
     }
   }
   auto& content = o.reply->content();
@@ -271,7 +290,8 @@ std::optional<error> ask_failure(ask_port::outcome& o) {
   return std::nullopt;
 }
 
-ask_port::outcome ask_sync_raw(caf::actor_system& system, const caf::strong_actor_ptr& to, std::chrono::milliseconds deadline,
+ask_port::outcome ask_sync_raw(caf::actor_system& system, const caf::strong_actor_ptr& to,
+                               std::chrono::milliseconds deadline,
                                const std::function<caf::mailbox_element_ptr(caf::strong_actor_ptr)>& make) {
   struct sink final : caf::monitorable_actor {
     explicit sink(caf::actor_config& config) : caf::monitorable_actor(config) {}

@@ -1,6 +1,7 @@
 // co_await ask(port, actor, options, message): from an Asio coroutine to an actor and back, without a thread waiting.
-// One port per single-threaded io_context. The port is a passive actor: the answer is queued on the responder's thread and
-// drained on the io thread. Deadlines are one Asio timer per port, never CAF's (those are not cancelled by the answer).
+// One port per single-threaded io_context. The port is a passive actor: the answer is queued on the responder's thread
+// and drained on the io thread. Deadlines are one Asio timer per port, never CAF's (those are not cancelled by the
+// answer).
 //
 //   ask_options o; o.deadline = 30s;
 //   result<created_container> made = co_await ask(port, manager, o, std::move(message));
@@ -73,13 +74,21 @@ namespace detail {
 template <class List>
 struct ask_value;
 template <>
-struct ask_value<caf::detail::type_list<>> { using type = void; };
+struct ask_value<caf::detail::type_list<>> {
+  using type = void;
+};
 template <>
-struct ask_value<caf::detail::type_list<void>> { using type = void; };
+struct ask_value<caf::detail::type_list<void>> {
+  using type = void;
+};
 template <>
-struct ask_value<caf::detail::type_list<caf::unit_t>> { using type = void; };
+struct ask_value<caf::detail::type_list<caf::unit_t>> {
+  using type = void;
+};
 template <class T>
-struct ask_value<caf::detail::type_list<T>> { using type = T; };
+struct ask_value<caf::detail::type_list<T>> {
+  using type = T;
+};
 
 /// The error in an outcome, if it is one.
 std::optional<error> ask_failure(ask_port::outcome& o);
@@ -96,7 +105,8 @@ result<T> ask_result(ask_port::outcome o) {
     return content.template move_if_unshared<T>(0);
   }
 }
-ask_port::outcome ask_sync_raw(caf::actor_system& system, const caf::strong_actor_ptr& to, std::chrono::milliseconds deadline,
+ask_port::outcome ask_sync_raw(caf::actor_system& system, const caf::strong_actor_ptr& to,
+                               std::chrono::milliseconds deadline,
                                const std::function<caf::mailbox_element_ptr(caf::strong_actor_ptr)>& make);
 }  // namespace detail
 
@@ -107,9 +117,9 @@ using ask_value_t = typename detail::ask_value<caf::response_type_t<
 
 template <class Handle, class Message>
 boost::asio::awaitable<result<ask_value_t<Handle, Message>>> ask(ask_port& port, Handle to, ask_options options,
-                                                                Message message) {
-  auto envelope = caf::make_mailbox_element(port.self(), caf::make_message_id(port.next_id()), caf::no_stages,
-                                            std::move(message));
+                                                                 Message message) {
+  auto envelope =
+      caf::make_mailbox_element(port.self(), caf::make_message_id(port.next_id()), caf::no_stages, std::move(message));
   co_return detail::ask_result<ask_value_t<Handle, Message>>(
       co_await port.send(caf::actor_cast<caf::strong_actor_ptr>(to), std::move(envelope), options));
 }
@@ -118,8 +128,8 @@ boost::asio::awaitable<result<ask_value_t<Handle, Message>>> ask(ask_port& port,
 template <class Handle, class Message>
 result<ask_value_t<Handle, Message>> ask_sync(caf::actor_system& system, const Handle& to,
                                               std::chrono::milliseconds deadline, Message message) {
-  return detail::ask_result<ask_value_t<Handle, Message>>(
-      detail::ask_sync_raw(system, caf::actor_cast<caf::strong_actor_ptr>(to), deadline, [&](caf::strong_actor_ptr from) {
+  return detail::ask_result<ask_value_t<Handle, Message>>(detail::ask_sync_raw(
+      system, caf::actor_cast<caf::strong_actor_ptr>(to), deadline, [&](caf::strong_actor_ptr from) {
         return caf::make_mailbox_element(std::move(from), caf::make_message_id(1), caf::no_stages, std::move(message));
       }));
 }

@@ -22,10 +22,11 @@ namespace asio = boost::asio;
 namespace {
 
 // Answers inspect_volume by the name in it: text, an error, never, or which thread it ran on.
-using echo_actor = caf::typed_actor<caf::replies_to<inspect_volume>::with<json_document>,
-                                    caf::replies_to<remove_volume>::with<void>>;
+using echo_actor =
+    caf::typed_actor<caf::replies_to<inspect_volume>::with<json_document>, caf::replies_to<remove_volume>::with<void>>;
 
-echo_actor::behavior_type echo(echo_actor::stateful_pointer<std::vector<caf::typed_response_promise<json_document>>> self) {
+echo_actor::behavior_type echo(
+    echo_actor::stateful_pointer<std::vector<caf::typed_response_promise<json_document>>> self) {
   return {
       [self](const inspect_volume& m) -> caf::result<json_document> {
         json_document d;
@@ -140,6 +141,8 @@ TEST_CASE_METHOD(fixture, "actors that are not there") {
 
 TEST_CASE_METHOD(fixture, "a handler runs on the io thread when that is asked for") {
   run([&]() -> asio::awaitable<void> {
+    co_await ask(*port, actor, {}, named("warm up"));
+    std::this_thread::sleep_for(50ms);  // a busy actor stays where it is
     const auto mine = std::to_string(std::hash<std::thread::id>{}(std::this_thread::get_id()));
     const auto here = co_await ask(*port, actor, {.on_this_thread = true}, named("thread"));
     REQUIRE(here);

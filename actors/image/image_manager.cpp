@@ -26,7 +26,9 @@ image_manager::behavior_type image_manager::make_behavior() {
   set_down_handler([this](caf::down_msg& down) {
     const auto key = pull_keys_.find(down.source);
     if (key == pull_keys_.end()) return;
-    pulls_.erase(key->second);
+    // The name may be pulled anew already.
+    if (const auto pull = pulls_.find(key->second); pull != pulls_.end() && pull->second.address() == down.source)
+      pulls_.erase(pull);
     pull_keys_.erase(key);
     arrival_ended();
   });
@@ -296,7 +298,7 @@ caf::result<recorded_image> image_manager::record(const record_pulled& q) {
           image.manifest_digest = q.stored_manifest;
           all = catalog_.put(std::move(image));
         } else if (catalog_.by_id(q.id) == nullptr) {
-          return fail(errc::conflict, "image " + q.id + " was removed while it was pulled");
+          return fail(errc::gone, "image " + q.id + " was removed while it was pulled");
         }
         ARCA_TRY(named, catalog_.put_pulled(name, q.manifest_digest, q.id, *updated));
         all.rows.insert(all.rows.end(), named.rows.begin(), named.rows.end());

@@ -1,4 +1,5 @@
 #include <caf/actor_system.hpp>
+#include <caf/sec.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
 #include "actors/core/ask.hpp"
@@ -49,7 +50,10 @@ class image_pull : public tracked<image_pull_actor::base> {
   caf::result<stream_id> join() {
     client c{make_response_promise<stream_id>(), std::make_shared<byte_channel>()};
     auto promise = c.promise;
-    output_->add(c.channel);
+    if (!output_->add(c.channel)) {  // what it pulled was then; this client asks now
+      c.promise.deliver(caf::make_error(caf::sec::request_receiver_down));
+      return promise;
+    }
     if (begun_) answer(c);
     else waiting_.push_back(std::move(c));
     return promise;

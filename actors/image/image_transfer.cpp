@@ -1,6 +1,8 @@
 #include "actors/image/image_transfer.hpp"
 
 #include "persistence/base/log.hpp"
+#include "persistence/base/text.hpp"
+#include "persistence/registry/http.hpp"
 
 namespace arca {
 namespace {
@@ -28,6 +30,44 @@ archive::byte_source source_of_channel(std::shared_ptr<byte_channel> input) {
       }
     }
     return std::string_view(*s->pieces[s->next++]);
+  };
+}
+
+result<archive::byte_source> source_of_url(const std::string& address) {
+  constexpr int max_redirects = 10;
+  struct download {
+    registry::stop_signal stop;
+    registry::http_pool pool{"arca", stop};
+    std::unique_ptr<registry::http_response> answer;
+  };
+  // Docker prefixes what is no URL with http://
+  const auto text = address.find("://") == std::string::npos ? "http://" + address : address;
+  const auto failed = [&](const std::string& why) { return fail(errc::internal, "Get " + go_quote(text) + ": " + why); };
+  auto to = registry::parse_url(text);
+  if (!to) return failed(to.error().message());
+  auto d = std::make_shared<download>();
+  for (int hops = 0;; ++hops) {
+    registry::http_request request;
+    request.to = *to;
+    auto answer = d->pool.send(request, {});
+    if (!answer) return fail(answer.error().what);
+    const int status = (*answer)->status();
+    const auto location = (*answer)->header("Location");
+    if (status >= 300 && status < 400 && !location.empty()) {
+      if (hops == max_redirects) return failed("stopped after 10 redirects");
+      auto next = registry::resolve_url(*to, location);
+      if (!next) return failed(next.error().message());
+      to = std::move(next);
+      continue;
+    }
+    if (status >= 400) return fail(errc::internal, "got HTTP status code >= 400: " + (*answer)->status_text());
+    d->answer = std::move(*answer);
+    break;
+  }
+  return [d]() -> result<std::string_view> {
+    auto piece = d->answer->read();
+    if (!piece) return fail(piece.error().what);
+    return *piece;
   };
 }
 

@@ -2,9 +2,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <mutex>
 #include <set>
+#include <system_error>
 #include <thread>
+
+#include "persistence/base/sha256.hpp"
 
 namespace arca {
 namespace {
@@ -12,6 +16,16 @@ namespace {
 // machine has cores do not make it faster, but hide the registry's latency.
 constexpr size_t at_a_time = 4;
 constexpr const char* fetching = "Downloading";
+
+// Not the client, and not the disk (archive errors and errno's share a code; these are the ones that a full or failing
+// disk gives).
+bool is_about_content(const error& e) {
+  if (e.code() == errc::cancelled) return false;
+  for (const int number : {ENOSPC, EDQUOT, EIO, EROFS, ENOMEM, EMFILE, ENFILE}) {
+    if (e.message().ends_with(std::generic_category().message(number))) return false;
+  }
+  return true;
+}
 
 std::string shown_id(const std::string& digest) { return images::hex_of(digest).substr(0, 12); }
 
@@ -57,14 +71,37 @@ class fetcher {
   }
 
   registry::outcome<void> fetch(const item& what) {
-    bool resumed = false;
-    auto done = fetch_once(what, resumed);
-    // Bytes that were put together from two answers and do not fit may be the fault of the seam: once more from the start.
-    if (!done && resumed && !stop_.requested() && done.error().what.code() == errc::invalid_argument) done = fetch_once(what, resumed);
-    return done;
+    progress_of_fetch so_far;
+    auto done = fetch_once(what, so_far);
+    if (done || stop_.requested() || !so_far.content_refused) return done;
+    // Bytes that were put together from several answers and do not fit may be the fault of the seam: once more.
+    if (so_far.resumed) {
+      so_far = {};
+      done = fetch_once(what, so_far);
+      if (done || stop_.requested() || !so_far.content_refused) return done;
+    }
+    return blame(what.layer.blob, std::move(done));
   }
 
-  registry::outcome<void> fetch_once(const item& what, bool& resumed) {
+  // Why was the content refused? Damaged data often breaks the decompression before its digest is complete: look at the
+  // digest alone, so that a registry that sends something else is named as that.
+  registry::outcome<void> blame(const registry::descriptor& blob, registry::outcome<void> refused) {
+    sha256 hash;
+    const auto got = from_.blob(blob, [&](std::string_view bytes) -> result<void> {
+      hash.update(bytes);
+      return {};
+    });
+    if (!got) return got;
+    if ("sha256:" + hash.hex() != blob.digest)
+      return registry::give_up(errc::invalid_argument, "filesystem layer verification failed for digest " + blob.digest);
+    return refused;
+  }
+
+  struct progress_of_fetch {
+    bool resumed = false, content_refused = false;
+  };
+
+  registry::outcome<void> fetch_once(const item& what, progress_of_fetch& so_far) {
     const auto& blob = what.layer.blob;
     const auto id = shown_id(blob.digest);
     const auto total = static_cast<int64_t>(blob.size);
@@ -77,19 +114,25 @@ class fetcher {
     if (!writer) return fail(writer.error());
     int64_t current = 0;
     const auto take = [&](std::string_view bytes) -> result<void> {
-      ARCA_CHECK((*writer)->feed(bytes));
+      if (auto fed = (*writer)->feed(bytes); !fed) {
+        so_far.content_refused = is_about_content(fed.error());
+        return fed;
+      }
       current += static_cast<int64_t>(bytes.size());
       if (what.shown) output_.bytes(id, fetching, current, total);
       return {};
     };
     const auto retrying = [&](int seconds) {
-      resumed = true;
+      so_far.resumed = true;
       if (what.shown) output_.state(id, "Retrying in " + std::to_string(seconds) + (seconds == 1 ? " second" : " seconds"));
     };
     auto got = from_.blob(blob, take, retrying);
     if (!got) return got;
     if (what.shown) output_.state(id, "Verifying Checksum");
-    if (auto ok = (*writer)->finish(); !ok) return fail(ok.error());
+    if (auto ok = (*writer)->finish(); !ok) {
+      so_far.content_refused = is_about_content(ok.error());
+      return fail(ok.error());
+    }
     if (what.shown) {
       output_.state(id, "Download complete");
       output_.bytes(id, "Extracting", total, total);

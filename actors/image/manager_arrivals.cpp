@@ -253,14 +253,11 @@ result<catalog_change> image_manager::loaded_change(const images::loaded_image& 
 caf::result<stream_id> image_manager::import(const import_image& q) {
   auto in = take_input(q.input);
   if (q.source.empty()) return caf_error(errc::internal, "Get \"http:\": http: no Host in request URL");
-  if (q.source != "-")
-    return caf_error(errc::unsupported, "importing from a URL is not supported: fetch " + q.source +
-                                            " and send it in the body of the request (fromSrc=-)");
   images::import_options options;
   auto platform = read_platform(q.platform);
   if (!platform) return to_caf(platform.error());
   options.target = *platform;
-  options.message = q.message.empty() ? "Imported from -" : q.message;
+  options.message = q.message.empty() ? "Imported from " + q.source : q.message;
   options.docker_version = model::engine_version;
   nlohmann::json config = nlohmann::json::object();
   if (auto applied = apply_changes(config, q.changes); !applied) return to_caf(applied.error());
@@ -273,10 +270,12 @@ caf::result<stream_id> image_manager::import(const import_image& q) {
   }
   auto promise = make_response_promise<stream_id>();
   auto input = in ? in->input : nullptr;
-  arrive([this, input, options, name, promise] {
+  arrive([this, input, options, name, promise, from = q.source] {
     offload(this, *ctx_.port, *ctx_.pool,
-            [layers = layers_, blobs = blobs_, input, options]() -> result<images::loaded_image> {
-              ARCA_TRY(image, images::import(*layers, source_of_channel(input), options));
+            [layers = layers_, blobs = blobs_, input, options, from]() -> result<images::loaded_image> {
+              auto source = from == "-" ? result<archive::byte_source>(source_of_channel(input)) : source_of_url(from);
+              if (!source) return fail(source.error());
+              ARCA_TRY(image, images::import(*layers, *source, options));
               ARCA_CHECK(blobs->put(image.config, image.id));
               return image;
             },

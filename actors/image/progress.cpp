@@ -53,22 +53,18 @@ std::string progress_bar(int64_t current, int64_t total) {
          numbers.data();
 }
 
-void progress_output::add(std::shared_ptr<byte_channel> client) {
+bool progress_output::add(std::shared_ptr<byte_channel> client) {
   std::string history;
-  bool ended = false;
   {
     const std::lock_guard guard(lock_);
+    if (ended_) return false;
     for (const auto& line : heads_) history += line;
     for (const auto& layer : layers_) history += layer.line;
     if (!history.empty()) client->push(std::move(history));
-    ended = ended_;
-    if (!ended) clients_.push_back(client);
-  }
-  if (ended) {
-    client->close();
-    return;
+    clients_.push_back(client);
   }
   client->on_abort([this, raw = client.get()] { gone(raw); });
+  return true;
 }
 
 void progress_output::gone(const byte_channel* client) {

@@ -21,9 +21,9 @@ std::string human_size(double bytes);
 
 class progress_output {
  public:
-  /// One more client; it gets first what it must know of what has been going on. `on_last_gone` runs once, when every
-  /// client has gone before the end.
-  void add(std::shared_ptr<byte_channel> client);
+  /// One more client; it gets first what it must know of what has been going on. False: it has all ended before.
+  bool add(std::shared_ptr<byte_channel> client);
+  /// Runs once: when every client has gone before the end.
   void on_last_gone(std::function<void()> callback);
   /// Runs once: when the first line is written, or at the end. At once if that has been.
   void on_begun(std::function<void()> callback);

@@ -59,30 +59,36 @@ struct pull_job::impl {
       if (!found) return fail(words(found.error(), name));
       digest = found->digest;
     }
-    arrived_image arrived;
-    arrived.name = name;
-    arrived.manifest_digest = digest;
-    ARCA_TRY(known, catalog.known(name, digest, platform()));
-    if (!known.empty()) {
-      announce(name, subject);
-      arrived.id = known;
-    } else {
-      ARCA_CHECK(fetch(arrived, subject, digest));
+    bool announced = false;
+    for (int attempt = 1;; ++attempt) {
+      arrived_image arrived;
+      arrived.name = name;
+      arrived.manifest_digest = digest;
+      ARCA_TRY(known, catalog.known(name, digest, platform()));
+      if (!known.empty()) {
+        announce(name, subject, announced);
+        arrived.id = known;
+      } else {
+        ARCA_CHECK(fetch(arrived, subject, announced));
+      }
+      auto done = catalog.record(arrived);
+      if (!done && done.error().code() == errc::gone && attempt < 5) continue;  // removed meanwhile: fetch it after all
+      if (done) output->message({}, "Digest: " + digest);
+      return done;
     }
-    output->message({}, "Digest: " + digest);
-    return catalog.record(arrived);
   }
 
-  void announce(const registry::reference& name, const std::string& subject) {
+  void announce(const registry::reference& name, const std::string& subject, bool& announced) {
+    if (std::exchange(announced, true)) return;
     output->message(name.digest().empty() ? subject : name.favor_digest().string(), "Pulling from " + name.path());
   }
 
-  result<void> fetch(arrived_image& arrived, const std::string& subject, const std::string& digest) {
+  result<void> fetch(arrived_image& arrived, const std::string& subject, bool& announced) {
     const auto& name = arrived.name;
-    auto text = repository.manifest(digest);
+    auto text = repository.manifest(arrived.manifest_digest);
     if (!text) return fail(words(text.error(), name));
     ARCA_TRY(top, registry::parse_manifest(text->body, text->media_type));
-    announce(name, subject);
+    announce(name, subject, announced);
     auto manifest = std::move(top);
     if (manifest.index) {
       ARCA_TRY(chosen, registry::select_platform(manifest, spec_of(platform())));

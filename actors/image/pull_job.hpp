@@ -30,7 +30,8 @@ struct catalog_access {
   std::function<result<std::string>(const registry::reference&, const std::string& digest, const images::platform&)> known;
   /// Is there an image with this id?
   std::function<result<bool>(const std::string& id)> has;
-  /// Records it, on disk when this returns. True: something is new (a name or an image).
+  /// Records it, on disk when this returns. True: something is new (a name or an image). errc::gone: the image that was
+  /// here has just been removed.
   std::function<result<bool>(const arrived_image&)> record;
   /// After the last line but one: event "pull"; a text for a warning line, or empty.
   std::function<result<std::string>(const registry::reference&, const images::platform&)> pulled;

@@ -69,7 +69,7 @@ struct load_images {
 };
 /// POST /images/create?fromSrc=: a root file system as an image of one layer.
 struct import_image {
-  std::string source;  ///< "-": the input stream; else a URL, which is refused
+  std::string source;  ///< "-": the input stream; else an http or https URL
   stream_id input = 0;
   std::string repository, tag, message, platform;
   std::vector<std::string> changes;  ///< Dockerfile instructions

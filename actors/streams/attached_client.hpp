@@ -21,8 +21,8 @@ struct output_view {
   size_t index() const { return (out ? 1u : 0u) | (err ? 2u : 0u) | (framed ? 4u : 0u); }
 };
 
-/// Chunks of at most 64 KiB. With frames, neighbouring records of one stream become one frame, so that the writer to the
-/// client sends few large pieces and copies nothing.
+/// Chunks of at most 64 KiB. With frames, neighbouring records of one stream become one frame, so that the writer to
+/// the client sends few large pieces and copies nothing.
 batch make_chunks(std::span<const output_record> records, output_view view);
 
 /// Finds the detach keys in a stream of input, across reads. Keys that turn out not to be the sequence are passed on.
@@ -52,7 +52,7 @@ struct attached_client {
   log_place replay_stop;
   int replay_rounds = 0;
 
-  bool receiving = false;   ///< a batch of input is asked for
+  bool receiving = false;  ///< a batch of input is asked for
   bool input_ended = false;
   std::deque<chunk> stdin_queue;
   size_t stdin_offset = 0;  ///< of the first chunk, already sent

@@ -55,8 +55,12 @@ bool byte_channel::push_blocking(std::string data) {
   return push(std::move(data)) != push_result::closed;
 }
 
-void byte_channel::close() { close_with(std::nullopt); }
-void byte_channel::close(error why) { close_with(std::move(why)); }
+void byte_channel::close() {
+  close_with(std::nullopt);
+}
+void byte_channel::close(error why) {
+  close_with(std::move(why));
+}
 
 void byte_channel::close_with(std::optional<error> why) {
   std::function<void()> writable, abort_callback;

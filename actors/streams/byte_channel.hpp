@@ -69,10 +69,12 @@ class byte_channel : public std::enable_shared_from_this<byte_channel> {
     using handler_type = std::decay_t<H>;
     struct impl final : waiter {
       explicit impl(handler_type h)
-          : handler(std::move(h)), executor(asio::get_associated_executor(handler)),
+          : handler(std::move(h)),
+            executor(asio::get_associated_executor(handler)),
             work(asio::prefer(executor, asio::execution::outstanding_work.tracked)) {}
       void fire(boost::system::error_code ec, batch data) override {
-        asio::post(executor, [h = std::move(handler), ec, d = std::move(data)]() mutable { std::move(h)(ec, std::move(d)); });
+        asio::post(executor,
+                   [h = std::move(handler), ec, d = std::move(data)]() mutable { std::move(h)(ec, std::move(d)); });
       }
       handler_type handler;
       asio::associated_executor_t<handler_type> executor;

@@ -1,5 +1,5 @@
-// Whatever an agent sends, and whatever lies in a log or its checkpoint: no crash, no unbounded memory, and every record
-// that was accepted is framed for clients without loss.
+// Whatever an agent sends, and whatever lies in a log or its checkpoint: no crash, no unbounded memory, and every
+// record that was accepted is framed for clients without loss.
 #include <cstdlib>
 #include <vector>
 
@@ -31,7 +31,8 @@ void frames(std::string_view bytes) {
   raw_buffer line;
   for (const auto& r : records) {
     line.clear();
-    encoder.append(line, r.bytes.substr(0, r.bytes.size() / 2), r.bytes.substr(r.bytes.size() / 2), true, r.stream, r.time < 0 ? 0 : r.time);
+    encoder.append(line, r.bytes.substr(0, r.bytes.size() / 2), r.bytes.substr(r.bytes.size() / 2), true, r.stream,
+                   r.time < 0 ? 0 : r.time);
     json_line parsed;
     if (!parse_json_line(line.view().substr(0, line.size() - 1), parsed) || parsed.decoded) std::abort();
   }
@@ -52,8 +53,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
   switch (data[0] % 4) {
-    case 0: frames(bytes); break;
-    case 1: log_line(bytes); break;
+    case 0:
+      frames(bytes);
+      break;
+    case 1:
+      log_line(bytes);
+      break;
     case 2: {
       uint64_t counter = 0;
       decode_checkpoint(bytes, counter);

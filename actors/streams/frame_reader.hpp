@@ -1,5 +1,5 @@
-// Takes the agent's frames (guest/proto/stdio_frame.hpp) out of received bytes, in place. The agent is not trusted: what
-// breaks the format is `broken`, and the socket is given up.
+// Takes the agent's frames (guest/proto/stdio_frame.hpp) out of received bytes, in place. The agent is not trusted:
+// what breaks the format is `broken`, and the socket is given up.
 #pragma once
 #include <string_view>
 

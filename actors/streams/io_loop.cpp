@@ -30,7 +30,9 @@ io_loop::io_loop() : epoll_(::epoll_create1(EPOLL_CLOEXEC)), wake_(::eventfd(0, 
   pthread_setname_np(thread_.native_handle(), "arca-stdio");
 }
 
-io_loop::~io_loop() { stop(); }
+io_loop::~io_loop() {
+  stop();
+}
 
 void io_loop::stop() {
   if (!thread_.joinable()) return;
@@ -75,8 +77,7 @@ void io_loop::watch(uint64_t id, uint32_t events) {
   event.data.u64 = id;
   // A descriptor with no wish is taken out: EPOLLHUP would be reported for ever otherwise.
   const int how = e.events == 0 ? EPOLL_CTL_ADD : events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
-  if (::epoll_ctl(epoll_.get(), how, e.fd, &event) != 0)
-    log::error("stdio: epoll_ctl", log::kv("errno", errno));
+  if (::epoll_ctl(epoll_.get(), how, e.fd, &event) != 0) log::error("stdio: epoll_ctl", log::kv("errno", errno));
   e.events = events;
 }
 
@@ -148,7 +149,8 @@ void io_loop::run() {
     stopped_ = true;
   }
   run_posted();
-  entries_.clear();
+  auto entries = std::move(entries_);
+  for (auto& [id, e] : entries) e.handler->on_stop();
 }
 
 }  // namespace arca

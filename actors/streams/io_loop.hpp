@@ -21,6 +21,8 @@ class io_handler {
   virtual void on_ready(uint32_t events) = 0;
   /// The delay asked for with call_later is over.
   virtual void on_delay() = 0;
+  /// The loop ends. Descriptors and references go; nobody is told.
+  virtual void on_stop() = 0;
 };
 
 class io_loop {

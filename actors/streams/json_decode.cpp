@@ -18,7 +18,8 @@ size_t unescaped_prefix(const char* p, const char* end) {
   for (; end - p >= 16; p += 16) {
     const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     const __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')), _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
-    if (const int mask = _mm_movemask_epi8(hit)) return static_cast<size_t>(p - begin) + static_cast<size_t>(__builtin_ctz(static_cast<unsigned>(mask)));
+    if (const int mask = _mm_movemask_epi8(hit))
+      return static_cast<size_t>(p - begin) + static_cast<size_t>(__builtin_ctz(static_cast<unsigned>(mask)));
   }
 #endif
   while (p < end && *p != '"' && *p != '\\') ++p;
@@ -150,11 +151,21 @@ char* unescape(char* to, const char* p, const char* end) {
     const char c = p[1];
     p += 2;
     switch (c) {
-      case 'n': *to++ = '\n'; break;
-      case 'r': *to++ = '\r'; break;
-      case 't': *to++ = '\t'; break;
-      case 'b': *to++ = '\b'; break;
-      case 'f': *to++ = '\f'; break;
+      case 'n':
+        *to++ = '\n';
+        break;
+      case 'r':
+        *to++ = '\r';
+        break;
+      case 't':
+        *to++ = '\t';
+        break;
+      case 'b':
+        *to++ = '\b';
+        break;
+      case 'f':
+        *to++ = '\f';
+        break;
       case 'u': {
         const int32_t unit = code_unit(p, end);
         if (unit < 0) {
@@ -175,7 +186,8 @@ char* unescape(char* to, const char* p, const char* end) {
         to = put_rune(to, rune);
         break;
       }
-      default: *to++ = c;
+      default:
+        *to++ = c;
     }
   }
   return to;
@@ -185,8 +197,8 @@ char* unescape(char* to, const char* p, const char* end) {
 std::string query_escape(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    const bool keep = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-                      c == '.' || c == '~';
+    const bool keep = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                      c == '_' || c == '.' || c == '~';
     if (keep) {
       out += c;
     } else if (c == ' ') {

@@ -33,7 +33,9 @@ namespace {
 
 constexpr char hex_digits[] = "0123456789abcdef";
 
-bool plain(unsigned char c) { return c >= 0x20 && c < 0x80 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&'; }
+bool plain(unsigned char c) {
+  return c >= 0x20 && c < 0x80 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
+}
 
 /// How many bytes from the start need no escape.
 size_t plain_prefix(const char* p, const char* end) {
@@ -48,7 +50,8 @@ size_t plain_prefix(const char* p, const char* end) {
     bad = _mm_or_si128(bad, _mm_cmpeq_epi8(v, _mm_set1_epi8('&')));
     // '<' is 0x3c, '>' is 0x3e: equal but for one bit.
     bad = _mm_or_si128(bad, _mm_cmpeq_epi8(_mm_or_si128(v, _mm_set1_epi8(2)), _mm_set1_epi8('>')));
-    if (const int mask = _mm_movemask_epi8(bad)) return static_cast<size_t>(p - begin) + static_cast<size_t>(__builtin_ctz(static_cast<unsigned>(mask)));
+    if (const int mask = _mm_movemask_epi8(bad))
+      return static_cast<size_t>(p - begin) + static_cast<size_t>(__builtin_ctz(static_cast<unsigned>(mask)));
   }
 #endif
   while (p < end && plain(static_cast<unsigned char>(*p))) ++p;
@@ -107,8 +110,12 @@ char* escape(char* to, const char* p, const char* end) {
           *to++ = '\\';
           *to++ = static_cast<char>(c);
           break;
-        case '\n': to = put(to, "\\n"); break;
-        case '\r': to = put(to, "\\r"); break;
+        case '\n':
+          to = put(to, "\\n");
+          break;
+        case '\r':
+          to = put(to, "\\r");
+          break;
         default:
           to = put(to, "\\u00");
           *to++ = hex_digits[c >> 4];

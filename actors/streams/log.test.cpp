@@ -58,7 +58,9 @@ log_query tail(int64_t lines) {
   return q;
 }
 
-std::string line_of(int i) { return "line " + std::to_string(i) + "\n"; }
+std::string line_of(int i) {
+  return "line " + std::to_string(i) + "\n";
+}
 std::string lines(int from, int to) {
   std::string out;
   for (int i = from; i < to; ++i) out += line_of(i);
@@ -73,9 +75,15 @@ TEST_CASE("long lines are split at 16 KiB with one time, as Docker's copier does
   f.add(full.substr(0, 16000), 1, 1'600'000'000'000'000'001);
   f.add(full.substr(0, 16000), 1, 1'600'000'000'000'000'002);
   f.add("end\nnext\n", 1, 1'600'000'000'000'000'003);
-  CHECK(f.file() == "{\"log\":\"" + full + R"(","stream":"stdout","time":"2020-09-13T12:26:40.000000002Z"})" "\n"
-                    "{\"log\":\"" + std::string(15616, 'a') + R"(end\n","stream":"stdout","time":"2020-09-13T12:26:40.000000002Z"})" "\n"
-                    R"({"log":"next\n","stream":"stdout","time":"2020-09-13T12:26:40.000000003Z"})" "\n");
+  CHECK(f.file() == "{\"log\":\"" + full +
+                        R"(","stream":"stdout","time":"2020-09-13T12:26:40.000000002Z"})"
+                        "\n"
+                        "{\"log\":\"" +
+                        std::string(15616, 'a') +
+                        R"(end\n","stream":"stdout","time":"2020-09-13T12:26:40.000000002Z"})"
+                        "\n"
+                        R"({"log":"next\n","stream":"stdout","time":"2020-09-13T12:26:40.000000003Z"})"
+                        "\n");
   log_fixture exact;
   exact.add(full);
   exact.add("\n");
@@ -179,7 +187,8 @@ TEST_CASE("what is behind the checkpoint is cut off; a rotation that was cut sho
   log_fixture f;
   f.add("one\nhalf ");
   const auto whole = f.file();
-  std::ofstream(f.options.path, std::ios::app) << R"({"log":"two\n","stream":"stdout","time":"2020-09-13T12:26:40Z"})" "\n{\"lo";
+  std::ofstream(f.options.path, std::ios::app) << R"({"log":"two\n","stream":"stdout","time":"2020-09-13T12:26:40Z"})"
+                                                  "\n{\"lo";
   f.reopen();
   CHECK(f.file() == whole);
   CHECK(f.writer->position().next_sequence == 2);
@@ -208,7 +217,8 @@ TEST_CASE("kill -9 of the writer at random moments: every record is in the log e
   std::mt19937 random(11);
   std::string content;
   for (int i = 0; content.size() < 2'000'000; ++i)
-    content += "line " + std::to_string(i) + ' ' + std::string(random() % 50 == 0 ? 20'000 : random() % 200, 'a' + i % 26) + '\n';
+    content += "line " + std::to_string(i) + ' ' +
+               std::string(random() % 50 == 0 ? 20'000 : random() % 200, 'a' + i % 26) + '\n';
   std::vector<std::string_view> records;
   for (size_t at = 0; at < content.size();) {
     const size_t length = std::min<size_t>(random() % 8 == 0 ? 16384 : 1 + random() % 3000, content.size() - at);
@@ -236,7 +246,8 @@ TEST_CASE("kill -9 of the writer at random moments: every record is in the log e
         [[maybe_unused]] auto n = ::write(pipe_fds[1], &go, 1);
         while (next <= records.size()) {
           std::vector<output_record> batch;
-          for (int i = 0; i < 2 && next <= records.size(); ++i, ++next) batch.push_back({1, next, 1, records[next - 1]});
+          for (int i = 0; i < 2 && next <= records.size(); ++i, ++next)
+            batch.push_back({1, next, 1, records[next - 1]});
           writer.append(batch, scratch);
         }
         writer.end_lines(scratch);
@@ -262,8 +273,12 @@ TEST_CASE("kill -9 of the writer at random moments: every record is in the log e
     log_query q;
     q.framed = false;
     auto channel = std::make_shared<byte_channel>();
-    log_reader::start(std::make_shared<work_pool>(1), std::make_shared<log_files>(options.path, options.max_file), q, channel);
-    CHECK((read_all(*channel) == content));
+    log_reader::start(std::make_shared<work_pool>(1), std::make_shared<log_files>(options.path, options.max_file), q,
+                      channel);
+    const auto got = read_all(*channel);
+    const auto differs = std::mismatch(got.begin(), got.end(), content.begin(), content.end()).first - got.begin();
+    INFO("kills " << kills << ", sizes " << got.size() << " and " << content.size() << ", the same up to " << differs);
+    CHECK((got == content));
   }
 }
 

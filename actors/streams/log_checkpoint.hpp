@@ -16,16 +16,16 @@ namespace arca {
 
 /// The beginning of a line that has not ended: it is in no log file yet, or (continued) its first parts are.
 struct open_line {
-  std::string bytes;         ///< less than one entry (16 KiB)
-  int64_t part_time = 0;     ///< of its last record; when continued: the time that all parts of a split line carry
-  bool continued = false;    ///< parts of 16 KiB were already written
+  std::string bytes;       ///< less than one entry (16 KiB)
+  int64_t part_time = 0;   ///< of its last record; when continued: the time that all parts of a split line carry
+  bool continued = false;  ///< parts of 16 KiB were already written
 };
 
 struct log_position {
-  uint64_t next_sequence = 1;  ///< first record that is not wholly in the log
-  uint64_t skip = 0;           ///< bytes of it that are (a rotation in the middle of a record)
-  uint64_t inode = 0;          ///< of the log file
-  uint64_t size = 0;           ///< of that file
+  uint64_t next_sequence = 1;      ///< first record that is not wholly in the log
+  uint64_t skip = 0;               ///< bytes of it that are (a rotation in the middle of a record)
+  uint64_t inode = 0;              ///< of the log file
+  uint64_t size = 0;               ///< of that file
   std::array<open_line, 2> lines;  ///< stdout, stderr
 };
 

@@ -34,7 +34,22 @@ std::string log_files::name(uint64_t generation) const {
   return age == 0 ? path_ : path_ + '.' + std::to_string(age);
 }
 
-result<unique_fd> log_files::open_current() { return fs::open(path_, O_RDWR | O_APPEND | O_CREAT, 0640); }
+result<unique_fd> log_files::open_current() {
+  const std::lock_guard guard(lock_);
+  close_gaps();
+  return fs::open(path_, O_RDWR | O_APPEND | O_CREAT, 0640);
+}
+
+/// Each rotation that a kill cut short has left a number free. They would add up and push old files out too early.
+void log_files::close_gaps() {
+  uint64_t free = 1;
+  for (uint64_t age = 1; age < max_file_; ++age) {
+    const auto file = path_ + '.' + std::to_string(age);
+    if (::access(file.c_str(), F_OK) != 0) continue;
+    if (age != free && ::rename(file.c_str(), (path_ + '.' + std::to_string(free)).c_str()) != 0) return;
+    ++free;
+  }
+}
 
 result<unique_fd> log_files::rotate() {
   const std::lock_guard guard(lock_);

@@ -1,6 +1,6 @@
-// The files of one json-file log: PATH is written, PATH.1 is the last one rotated away, PATH.2 the one before. Each file
-// has a generation number that does not change when it is renamed, so that a reader goes from one to the next whatever
-// the writer does meanwhile. One writer, any number of readers, any threads.
+// The files of one json-file log: PATH is written, PATH.1 is the last one rotated away, PATH.2 the one before. Each
+// file has a generation number that does not change when it is renamed, so that a reader goes from one to the next
+// whatever the writer does meanwhile. One writer, any number of readers, any threads.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -27,8 +27,8 @@ struct log_place {
 class log_follower {
  public:
   virtual ~log_follower() = default;
-  virtual void wake() = 0;                  ///< any thread; must not block
-  std::atomic<uint64_t> reading{0};         ///< generation that it reads
+  virtual void wake() = 0;           ///< any thread; must not block
+  std::atomic<uint64_t> reading{0};  ///< generation that it reads
 };
 
 class log_files {
@@ -63,6 +63,7 @@ class log_files {
 
  private:
   std::string name(uint64_t generation) const;
+  void close_gaps();
   void keep_for_followers(uint64_t generation);
   void drop_kept();
 
@@ -70,7 +71,7 @@ class log_files {
   const uint64_t max_file_;
   std::atomic<bool> live_{false};
   std::atomic<uint64_t> current_;
-  mutable std::mutex lock_;  ///< held while names change
+  mutable std::mutex lock_;             ///< held while names change
   std::map<uint64_t, shared_fd> kept_;  ///< removed from the folder, still read by a follower
   std::vector<std::weak_ptr<log_follower>> followers_;
   std::atomic<bool> followed_{false};

@@ -15,8 +15,8 @@ namespace {
 constexpr size_t block_size = 256u << 10;
 constexpr size_t line_limit = 1u << 20;  ///< no line of ours is longer: what has no newline for so long is garbage
 constexpr size_t chunk_size = 64u << 10;
-constexpr size_t window = 1u << 20;      ///< of the channel
-constexpr int blocks_per_run = 16;       ///< then other readers get the thread
+constexpr size_t window = 1u << 20;  ///< of the channel
+constexpr int blocks_per_run = 16;   ///< then other readers get the thread
 
 /// Of the pool's thread, not of the reader: a stalled reader holds no memory.
 struct workspace {
@@ -36,7 +36,7 @@ uint64_t size_of(const shared_fd& fd) {
 struct tail_search {
   bool found = false;  ///< `offset` is where the last `wanted` lines begin
   uint64_t offset = 0;
-  int64_t lines = 0;   ///< whole lines in the file, if not found
+  int64_t lines = 0;  ///< whole lines in the file, if not found
 };
 
 /// Backwards from `end`, in blocks that grow: a short tail of a big log costs one small read.
@@ -243,7 +243,8 @@ bool log_reader::read_block() {
 size_t log_reader::decode(std::string_view block) {
   const auto size = block.size();
   while (!full_) {
-    const auto* newline = block.empty() ? nullptr : static_cast<const char*>(std::memchr(block.data(), '\n', block.size()));
+    const auto* newline =
+        block.empty() ? nullptr : static_cast<const char*>(std::memchr(block.data(), '\n', block.size()));
     if (newline == nullptr) break;
     put({block.data(), static_cast<size_t>(newline - block.data())});
     if (over_) break;

@@ -62,10 +62,10 @@ class log_reader final : public log_follower, public std::enable_shared_from_thi
   bool parked_ = false;                 ///< at_stop was called: nothing to do before resume()
   std::vector<log_files::file> ahead_;  ///< opened at the start, newest first: no rotation takes them away
   log_files::file file_;
-  uint64_t at_ = 0;                     ///< of the next line in file_
-  size_t room_;                         ///< of the next read
-  std::optional<log_place> stop_;       ///< read no further
-  std::string details_of_, details_;    ///< attributes of the last line and their text
+  uint64_t at_ = 0;                   ///< of the next line in file_
+  size_t room_;                       ///< of the next read
+  std::optional<log_place> stop_;     ///< read no further
+  std::string details_of_, details_;  ///< attributes of the last line and their text
 };
 
 }  // namespace arca

@@ -44,7 +44,8 @@ void log_writer::recover(const log_position& known, uint64_t inode, uint64_t siz
   position_ = known;
   if (known.inode == inode) {
     // A shorter file: someone emptied it, as people do.
-    if (size > known.size && ::ftruncate(file_.get(), static_cast<off_t>(known.size)) != 0) failed(errno_error("truncate", errno));
+    if (size > known.size && ::ftruncate(file_.get(), static_cast<off_t>(known.size)) != 0)
+      failed(errno_error("truncate", errno));
     position_.size = std::min(size, known.size);
     return;
   }
@@ -52,7 +53,8 @@ void log_writer::recover(const log_position& known, uint64_t inode, uint64_t siz
   struct stat before {};
   const auto rotated = path_ + ".1";
   if (::stat(rotated.c_str(), &before) == 0 && static_cast<uint64_t>(before.st_ino) == known.inode) {
-    if (static_cast<uint64_t>(before.st_size) > known.size && ::truncate(rotated.c_str(), static_cast<off_t>(known.size)) != 0)
+    if (static_cast<uint64_t>(before.st_size) > known.size &&
+        ::truncate(rotated.c_str(), static_cast<off_t>(known.size)) != 0)
       failed(errno_error("truncate", errno));
     if (size != 0 && ::ftruncate(file_.get(), 0) != 0) failed(errno_error("truncate", errno));
     position_.size = 0;

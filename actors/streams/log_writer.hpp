@@ -1,5 +1,5 @@
-// Writes a container's json-file log: cuts records into lines as Docker's copier does, rotates, and keeps the checkpoint.
-// Not thread-safe: its owner serialises the calls.
+// Writes a container's json-file log: cuts records into lines as Docker's copier does, rotates, and keeps the
+// checkpoint. Not thread-safe: its owner serialises the calls.
 #pragma once
 #include <memory>
 #include <span>

@@ -144,9 +144,13 @@ void process::deliver(std::span<const output_record> records) {
 void process::give(attached_client& client, const batch& chunks) {
   for (const auto& chunk : chunks) {
     switch (client.output->push(chunk)) {
-      case byte_channel::push_result::more: break;
-      case byte_channel::push_result::full: client.full = true; break;
-      case byte_channel::push_result::closed: return;  // on_abort drops it
+      case byte_channel::push_result::more:
+        break;
+      case byte_channel::push_result::full:
+        client.full = true;
+        break;
+      case byte_channel::push_result::closed:
+        return;  // on_abort drops it
     }
   }
   if (!client.full) return;

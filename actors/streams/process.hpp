@@ -1,5 +1,5 @@
-// The process_io: its socket, log and clients. What has a trailing remark "loop" runs on its io loop only; the methods of
-// process_io come from any thread and post there.
+// The process_io: its socket, log and clients. What has a trailing remark "loop" runs on its io loop only; the methods
+// of process_io come from any thread and post there.
 #pragma once
 #include <atomic>
 #include <mutex>

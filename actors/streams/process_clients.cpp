@@ -103,8 +103,8 @@ void process::start_replay(attached_client& client) {
                                      weakly([id](process& me) { me.replay_arrived(id); }));
 }
 
-/// The reader has shown the log up to the place where it ended a moment ago. What came since is shown in a second round,
-/// for which the process waits, so that there is no third.
+/// The reader has shown the log up to the place where it ended a moment ago. What came since is shown in a second
+/// round, for which the process waits, so that there is no third.
 void process::replay_arrived(uint64_t id) {
   const auto client = find(id);
   if (client == nullptr || client->live) return;

@@ -26,8 +26,8 @@ class stdio_service {
 
 /// A container's json-file log: Docker's format on disk, rotation, checkpoint. The only writer of the file.
 struct log_options {
-  std::string path;                  ///< containers/ID/ID-json.log; empty: driver none
-  int64_t max_size = -1;             ///< bytes; -1 unlimited
+  std::string path;       ///< containers/ID/ID-json.log; empty: driver none
+  int64_t max_size = -1;  ///< bytes; -1 unlimited
   int max_file = 1;
   std::map<std::string, std::string> attributes;  ///< "attrs" of each line: from labels, env, tag
 };
@@ -36,29 +36,29 @@ struct log_options {
 struct log_query {
   bool out = true, err = true, follow = false, timestamps = false, details = false;
   int64_t since = 0, until = 0, tail = -1;
-  bool framed = true;                ///< 8-byte frames (no tty)
+  bool framed = true;  ///< 8-byte frames (no tty)
 };
 
 struct attach_options {
   bool in = false, out = false, err = false;
-  bool stream = true;                ///< live bytes
-  bool logs = false;                 ///< first what the log has
+  bool stream = true;  ///< live bytes
+  bool logs = false;   ///< first what the log has
   bool framed = true;
-  std::string detach_keys;           ///< already parsed into bytes; empty: none
+  std::string detach_keys;  ///< already parsed into bytes; empty: none
 };
 
 class process_io : public std::enable_shared_from_this<process_io> {
  public:
   struct options {
     bool tty = false, open_stdin = false, stdin_once = false;
-    log_options log;                 ///< path empty: no log
+    log_options log;  ///< path empty: no log
   };
   static std::shared_ptr<process_io> make(stdio_service& service, options o);
   virtual ~process_io() = default;
 
-  /// Takes over a socket whose hello is sent (vm::machine::connect_stdio). Records go to log and clients, the log's write
-  /// is acknowledged to the agent. `on_end` is called once, on an io thread, when the agent's `end` frame has been handled
-  /// and the log is flushed, or the socket broke (then complete is false).
+  /// Takes over a socket whose hello is sent (vm::machine::connect_stdio). Records go to log and clients, the log's
+  /// write is acknowledged to the agent. `on_end` is called once, on an io thread, when the agent's `end` frame has
+  /// been handled and the log is flushed, or the socket broke (then complete is false).
   virtual void bind(unique_fd socket, std::function<void(bool complete)> on_end) = 0;
   /// The number of the first record that is not in the log yet (1 for a fresh one): for the hello. Reads the checkpoint
   /// and cuts a torn last line the first time.

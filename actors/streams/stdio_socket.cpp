@@ -52,6 +52,11 @@ void stdio_socket::broken(std::string_view why) {
   if (told) told->on_broken(why);
 }
 
+void stdio_socket::on_stop() {
+  fd_.reset();
+  const auto released = std::move(owner_);  // which may own this socket
+}
+
 void stdio_socket::update() {
   if (!fd_) return;
   const bool more = sent_ < out_.size();
@@ -127,7 +132,8 @@ size_t stdio_socket::handle(std::string_view bytes) {
         if (header.sequence > last_sequence_) why = "the agent ended without its last records";
         break;
       case frame_kind::lost:
-        log::debug("process output was dropped (mode=non-blocking)", log::kv("records", static_cast<int64_t>(header.sequence)));
+        log::debug("process output was dropped (mode=non-blocking)",
+                   log::kv("records", static_cast<int64_t>(header.sequence)));
         break;
       case frame_kind::stdin_credit: {
         // More than was sent on this connection: input of an earlier daemon's.
@@ -141,7 +147,8 @@ size_t stdio_socket::handle(std::string_view bytes) {
         if (owner) owner->on_stdin_closed();
         break;
       }
-      default: break;
+      default:
+        break;
     }
     if (!fd_) return bytes.size();
   }
@@ -189,7 +196,8 @@ void stdio_socket::send() {
     return broken("the agent does not read");
   } else if (sent_ > out_limit / 2) {
     out_.erase(0, sent_);
-    if (last_resize_ != std::string::npos) last_resize_ = last_resize_ >= sent_ ? last_resize_ - sent_ : std::string::npos;
+    if (last_resize_ != std::string::npos)
+      last_resize_ = last_resize_ >= sent_ ? last_resize_ - sent_ : std::string::npos;
     sent_ = 0;
   }
   update();

@@ -47,6 +47,7 @@ class stdio_socket final : public io_handler, public std::enable_shared_from_thi
 
   void on_ready(uint32_t events) override;
   void on_delay() override { flush_ack(); }
+  void on_stop() override;
 
  private:
   stdio_socket(io_loop& loop, unique_fd fd, std::shared_ptr<owner> owner, uint64_t last_sequence);
@@ -62,8 +63,8 @@ class stdio_socket final : public io_handler, public std::enable_shared_from_thi
   uint64_t id_ = 0;
   uint64_t last_sequence_;
   bool paused_ = false;
-  std::string rest_;     ///< beginning of a frame whose end has not come
-  std::string out_;      ///< to be sent, from sent_ on
+  std::string rest_;  ///< beginning of a frame whose end has not come
+  std::string out_;   ///< to be sent, from sent_ on
   size_t sent_ = 0;
   size_t last_resize_ = std::string::npos;  ///< where in out_ a resize lies that nothing follows
   size_t uncredited_ = 0;

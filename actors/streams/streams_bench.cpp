@@ -1,13 +1,13 @@
-// streams_bench: how fast process output moves: agent -> daemon -> attached client over sockets, into the default log, and
-// back out of it. Prints, asserts nothing.
+// streams_bench: how fast process output moves: agent -> daemon -> attached client over sockets, into the default log,
+// and back out of it. Prints, asserts nothing.
 #include <sys/socket.h>
 
 #include <cstdio>
 #include <thread>
 
 #include "actors/streams/log_reader.hpp"
-#include "actors/streams/testing/fake_agent.hpp"
 #include "actors/streams/process_io.hpp"
+#include "actors/streams/testing/fake_agent.hpp"
 
 using namespace arca;
 using namespace arca::testing;
@@ -98,7 +98,8 @@ void run(const char* name, size_t total, bool log, bool attach, size_t line) {
     size_t bytes = 0;
     for (auto data = back->output->read_blocking(); !data.empty(); data = back->output->read_blocking())
       for (const auto& c : data) bytes += c->size();
-    std::printf("  read back, %-31s %8.0f MB/s (%zu bytes)\n", framed ? "framed" : "raw", static_cast<double>(total) / 1e6 / since(start), bytes);
+    std::printf("  read back, %-31s %8.0f MB/s (%zu bytes)\n", framed ? "framed" : "raw",
+                static_cast<double>(total) / 1e6 / since(start), bytes);
   }
   log_query q;
   q.tail = 10;

@@ -51,9 +51,13 @@ struct work_pool::state {
   }
 };
 
-work_pool::work_pool(size_t limit) : state_(std::make_shared<state>()) { state_->limit = limit; }
+work_pool::work_pool(size_t limit) : state_(std::make_shared<state>()) {
+  state_->limit = limit;
+}
 
-work_pool::~work_pool() { stop(); }
+work_pool::~work_pool() {
+  stop();
+}
 
 void work_pool::stop() {
   std::deque<std::function<void()>> dropped;
@@ -68,7 +72,9 @@ void work_pool::stop() {
   }
 }
 
-void work_pool::post(std::function<void()> work) { post_at(clock::time_point::min(), std::move(work)); }
+void work_pool::post(std::function<void()> work) {
+  post_at(clock::time_point::min(), std::move(work));
+}
 
 void work_pool::post_at(clock::time_point when, std::function<void()> work) {
   const std::lock_guard guard(state_->lock);

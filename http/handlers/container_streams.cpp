@@ -50,8 +50,8 @@ std::string wait_text(const wait_result& r) {
 
 }  // namespace
 
-// The header goes out at once (API 1.30), but only after the wait is in the container's mailbox: `docker run` starts the
-// container when it has seen the header.
+// The header goes out at once (API 1.30), but only after the wait is in the container's mailbox: `docker run` starts
+// the container when it has seen the header.
 awaitable<response> container_wait(call& c) {
   std::string condition = "not-running";
   if (const auto& given = c.req.query.get("condition"); !given.empty() && !c.req.version.before(30)) {
@@ -72,7 +72,8 @@ awaitable<response> container_wait(call& c) {
     m.condition = condition;
     m.ticket = ticket;
     open->answer.reset();
-    asio::co_spawn(executor, ask_wait(c.port(), found->handle, std::move(m), open), [open](const std::exception_ptr&) {});
+    asio::co_spawn(executor, ask_wait(c.port(), found->handle, std::move(m), open),
+                   [open](const std::exception_ptr&) {});
     co_await asio::post(executor, asio::use_awaitable);  // ask_wait has run to its suspension
     if (!begun && header_first && !co_await c.start(response::json(200, ""))) co_return response::broken();
     if (!begun)

@@ -31,7 +31,8 @@ awaitable<result<std::map<std::string, std::string>>> ancestors(call& c, const m
       co_return fail(found.error());
     if (!found) continue;
     const auto parsed = nlohmann::json::parse(found->text, nullptr, false);
-    if (parsed.is_object() && parsed.contains("Id") && parsed["Id"].is_string()) ids[name] = parsed["Id"].get<std::string>();
+    if (parsed.is_object() && parsed.contains("Id") && parsed["Id"].is_string())
+      ids[name] = parsed["Id"].get<std::string>();
   }
   co_return ids;
 }

@@ -53,8 +53,9 @@ awaitable<response> container_create(call& c) {
 
 awaitable<response> container_start(call& c) {
   if (c.req.content_length > 7 || c.req.content_length < 0)
-    co_return failed(errc::invalid_argument,
-                     "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24");
+    co_return failed(
+        errc::invalid_argument,
+        "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24");
   co_return done(co_await tell(c, start_container{}));
 }
 
@@ -100,8 +101,12 @@ awaitable<response> container_kill(call& c) {
   co_return done(killed);
 }
 
-awaitable<response> container_pause(call& c) { co_return done(co_await tell(c, pause_container{})); }
-awaitable<response> container_unpause(call& c) { co_return done(co_await tell(c, unpause_container{})); }
+awaitable<response> container_pause(call& c) {
+  co_return done(co_await tell(c, pause_container{}));
+}
+awaitable<response> container_unpause(call& c) {
+  co_return done(co_await tell(c, unpause_container{}));
+}
 
 awaitable<response> container_resize(call& c) {
   const auto rows = parse_size("height", c.req.query.get("h"));

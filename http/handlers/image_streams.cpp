@@ -9,7 +9,9 @@
 namespace arca::http {
 namespace {
 
-engine_context& context(call& c) { return engine_of(c).context(); }
+engine_context& context(call& c) {
+  return engine_of(c).context();
+}
 
 // The JSON of X-Registry-Auth; empty for what is no base64, as Docker ignores it.
 std::string registry_auth(std::string_view header) {
@@ -65,7 +67,8 @@ awaitable<response> image_create(call& c) {
     m.tag = q.get("tag");
     m.platform = q.get("platform");
     m.registry_auth = registry_auth(c.req.headers.get("X-Registry-Auth"));
-    co_return co_await send_stream(c, co_await ask_with_deadline(c, context(c).images, std::move(m)), response::json(200, ""));
+    co_return co_await send_stream(c, co_await ask_with_deadline(c, context(c).images, std::move(m)),
+                                   response::json(200, ""));
   }
   import_image m;
   m.source = q.get("fromSrc");
@@ -75,7 +78,8 @@ awaitable<response> image_create(call& c) {
   m.platform = q.get("platform");
   m.changes = q.all("changes");
   if (m.source == "-") m.input = open_input(c);
-  co_return co_await send_stream(c, co_await ask_with_deadline(c, context(c).images, std::move(m)), response::json(200, ""));
+  co_return co_await send_stream(c, co_await ask_with_deadline(c, context(c).images, std::move(m)),
+                                 response::json(200, ""));
 }
 
 awaitable<response> image_load(call& c) {
@@ -83,7 +87,8 @@ awaitable<response> image_load(call& c) {
   m.quiet = c.req.query.flag_or("quiet", true);
   m.platform = c.req.query.get("platform");
   m.input = open_input(c);
-  co_return co_await send_stream(c, co_await ask_with_deadline(c, context(c).images, std::move(m)), response::json(200, ""));
+  co_return co_await send_stream(c, co_await ask_with_deadline(c, context(c).images, std::move(m)),
+                                 response::json(200, ""));
 }
 
 awaitable<response> image_save(call& c) {

@@ -6,7 +6,9 @@
 namespace arca::http {
 namespace {
 
-const image_manager_actor& manager(call& c) { return engine_of(c).context().images; }
+const image_manager_actor& manager(call& c) {
+  return engine_of(c).context().images;
+}
 
 // Clients before 1.44 know a VirtualSize, those before 1.45 a ContainerConfig.
 void add_old_fields(nlohmann::json& image, model::api_version version, bool inspected) {

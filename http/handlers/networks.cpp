@@ -7,7 +7,9 @@
 namespace arca::http {
 namespace {
 
-const network_manager_actor& manager(call& c) { return engine_of(c).context().networks; }
+const network_manager_actor& manager(call& c) {
+  return engine_of(c).context().networks;
+}
 
 awaitable<result<found_network>> network_named(call& c) {
   find_network m;

@@ -11,6 +11,8 @@ struct services {
   model::engine_facts facts;
 };
 
-inline engine& engine_of(call& c) { return c.services_of_server->e; }
+inline engine& engine_of(call& c) {
+  return c.services_of_server->e;
+}
 
 }  // namespace arca::http

@@ -43,7 +43,8 @@ awaitable<response> info(call& c) {
   counts.images = images->images;
   counts.actors = static_cast<int64_t>(context.actors->snapshot().size());
   counts.now_nanos = now_nanos();
-  co_return response::json(200, model::info_json(model::this_host(), c.services_of_server->facts, counts, c.req.version));
+  co_return response::json(200,
+                           model::info_json(model::this_host(), c.services_of_server->facts, counts, c.req.version));
 }
 
 awaitable<response> events(call& c) {
@@ -53,8 +54,8 @@ awaitable<response> events(call& c) {
   if (!since) co_return error_response(since.error());
   if (!until) co_return error_response(until.error());
   if (c.req.query.has("since") && *until != 0 && *since > *until)
-    co_return failed(errc::invalid_argument, "`since` time (" + c.req.query.get("since") + ") cannot be after `until` time (" +
-                                                 c.req.query.get("until") + ")");
+    co_return failed(errc::invalid_argument, "`since` time (" + c.req.query.get("since") +
+                                                 ") cannot be after `until` time (" + c.req.query.get("until") + ")");
   const auto filters = model::filters::parse(c.req.query.get("filters"));
   if (!filters) co_return error_response(filters.error());
   s.since = *since;
@@ -75,9 +76,15 @@ awaitable<response> events(call& c) {
 awaitable<response> actors(call& c) {
   auto rows = nlohmann::json::array();
   for (const auto& row : engine_of(c).context().actors->snapshot())
-    rows.push_back({{"path", row.path},         {"kind", row.kind},         {"state", row.state},
-                    {"mailbox", row.mailbox},   {"handled", row.handled},   {"restarts", row.restarts},
-                    {"message", row.message},   {"running_ms", row.running_ms}, {"busy_ms", row.busy_ms}});
+    rows.push_back({{"path", row.path},
+                    {"kind", row.kind},
+                    {"state", row.state},
+                    {"mailbox", row.mailbox},
+                    {"handled", row.handled},
+                    {"restarts", row.restarts},
+                    {"message", row.message},
+                    {"running_ms", row.running_ms},
+                    {"busy_ms", row.busy_ms}});
   const nlohmann::json answer{{"actors", std::move(rows)}};
   co_return response::json(200, answer.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
@@ -111,7 +118,11 @@ response refuse_upgrade(const request& r, int status_without) {
 }
 }  // namespace
 
-awaitable<response> session(call& c) { co_return refuse_upgrade(c.req, 400); }
-awaitable<response> grpc(call& c) { co_return refuse_upgrade(c.req, 500); }
+awaitable<response> session(call& c) {
+  co_return refuse_upgrade(c.req, 400);
+}
+awaitable<response> grpc(call& c) {
+  co_return refuse_upgrade(c.req, 500);
+}
 
 }  // namespace arca::http

@@ -13,26 +13,38 @@ response refuse_for_container(call& c, std::string_view what) {
 }  // namespace
 
 awaitable<response> no_swarm_manager(call&) {
-  co_return failed(errc::unavailable,
-                   "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node "
-                   "to swarm and try again.");
+  co_return failed(
+      errc::unavailable,
+      "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node "
+      "to swarm and try again.");
 }
-awaitable<response> no_swarm(call&) { co_return failed(errc::unavailable, "This node is not part of a swarm"); }
-awaitable<response> swarm_unsupported(call&) { co_return failed(errc::unsupported, "swarm mode is not supported by Arca"); }
+awaitable<response> no_swarm(call&) {
+  co_return failed(errc::unavailable, "This node is not part of a swarm");
+}
+awaitable<response> swarm_unsupported(call&) {
+  co_return failed(errc::unsupported, "swarm mode is not supported by Arca");
+}
 
-awaitable<response> plugin_list(call&) { co_return response::json(200, "[]"); }
+awaitable<response> plugin_list(call&) {
+  co_return response::json(200, "[]");
+}
 awaitable<response> plugin_unknown(call& c) {
   co_return failed(errc::not_found, "plugin \"" + c.req.param + "\" not found");
 }
-awaitable<response> plugins_unsupported(call&) { co_return failed(errc::unsupported, "plugins are not supported by Arca"); }
-
-awaitable<response> checkpoints_unsupported(call&) {
-  co_return failed(errc::unsupported,
-                   "This experimental feature is disabled by default. Start the Docker daemon in experimental mode in order "
-                   "to enable it.");
+awaitable<response> plugins_unsupported(call&) {
+  co_return failed(errc::unsupported, "plugins are not supported by Arca");
 }
 
-awaitable<response> build_unsupported(call&) { co_return unsupported("building images is"); }
+awaitable<response> checkpoints_unsupported(call&) {
+  co_return failed(
+      errc::unsupported,
+      "This experimental feature is disabled by default. Start the Docker daemon in experimental mode in order "
+      "to enable it.");
+}
+
+awaitable<response> build_unsupported(call&) {
+  co_return unsupported("building images is");
+}
 awaitable<response> commit_unsupported(call& c) {
   const auto found = engine_of(c).containers()->find(c.req.query.get("container"));
   co_return found ? unsupported("docker commit is") : error_response(found.error());
@@ -40,11 +52,23 @@ awaitable<response> commit_unsupported(call& c) {
 awaitable<response> archive_unsupported(call& c) {
   co_return refuse_for_container(c, "copying files into and out of containers (docker cp) is");
 }
-awaitable<response> changes_unsupported(call& c) { co_return refuse_for_container(c, "docker diff is"); }
-awaitable<response> export_unsupported(call& c) { co_return refuse_for_container(c, "docker export is"); }
-awaitable<response> websocket_unsupported(call& c) { co_return refuse_for_container(c, "attaching by WebSocket is"); }
-awaitable<response> search_unsupported(call&) { co_return unsupported("searching for images is"); }
-awaitable<response> push_unsupported(call&) { co_return unsupported("pushing images is"); }
-awaitable<response> distribution_unsupported(call&) { co_return unsupported("looking at images of a registry is"); }
+awaitable<response> changes_unsupported(call& c) {
+  co_return refuse_for_container(c, "docker diff is");
+}
+awaitable<response> export_unsupported(call& c) {
+  co_return refuse_for_container(c, "docker export is");
+}
+awaitable<response> websocket_unsupported(call& c) {
+  co_return refuse_for_container(c, "attaching by WebSocket is");
+}
+awaitable<response> search_unsupported(call&) {
+  co_return unsupported("searching for images is");
+}
+awaitable<response> push_unsupported(call&) {
+  co_return unsupported("pushing images is");
+}
+awaitable<response> distribution_unsupported(call&) {
+  co_return unsupported("looking at images of a registry is");
+}
 
 }  // namespace arca::http

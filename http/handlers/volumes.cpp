@@ -9,7 +9,9 @@
 namespace arca::http {
 namespace {
 
-const volume_manager_actor& manager(call& c) { return engine_of(c).context().volumes; }
+const volume_manager_actor& manager(call& c) {
+  return engine_of(c).context().volumes;
+}
 
 std::map<std::string, std::string> string_map(const nlohmann::json& object) {
   std::map<std::string, std::string> all;

@@ -43,16 +43,21 @@ platform host_platform() {
 }
 
 result<platform> parse_platform(const std::string& text) {
-  const auto parts = split(lower(text), '/');
+  auto parts = split(lower(text), '/');
+  while (parts.size() > 4) {  // Docker cuts at the first three slashes only
+    parts[3] += '/' + parts[4];
+    parts.erase(parts.begin() + 4);
+  }
   const auto bad = [&](const char* what) {
     return fail(errc::invalid_argument, go_quote(text) + ": " + what + ": invalid argument");
   };
-  if (text.empty() || parts.size() > 3) return bad("cannot parse platform specifier");
+  if (text.empty()) return bad("cannot parse platform specifier");
   for (const auto& part : parts)
     if (part.empty() || part.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_.-") != std::string::npos)
       return fail(errc::invalid_argument, go_quote(part) + " is an invalid component of " + go_quote(text) +
                                               ": platform specifier component must match "
                                               "\"^[A-Za-z0-9_.-]+$\": invalid argument");
+  if (parts.size() > 3) return bad("cannot parse platform specifier");
   if (parts.size() == 1) {
     const auto host = host_platform();
     if (is_known_os(parts[0])) return platform{parts[0], host.architecture, host.variant};

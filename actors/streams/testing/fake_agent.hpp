@@ -34,8 +34,8 @@ class fake_agent {
       bytes.remove_prefix(static_cast<size_t>(n));
     }
   }
-  static std::string frame_bytes(stdio::frame_kind kind, uint64_t sequence, std::string_view payload = {}, int stream = 1,
-                                 int64_t time = 1'700'000'000'000'000'001) {
+  static std::string frame_bytes(stdio::frame_kind kind, uint64_t sequence, std::string_view payload = {},
+                                 int stream = 1, int64_t time = 1'700'000'000'000'000'001) {
     stdio::frame f;
     f.kind = kind;
     f.stream = static_cast<uint8_t>(stream);
@@ -44,7 +44,9 @@ class fake_agent {
     f.time = time;
     return std::string(reinterpret_cast<const char*>(&f), sizeof f).append(payload);
   }
-  void output(std::string_view text, int stream = 1) { raw(frame_bytes(stdio::frame_kind::output, ++sequence, text, stream)); }
+  void output(std::string_view text, int stream = 1) {
+    raw(frame_bytes(stdio::frame_kind::output, ++sequence, text, stream));
+  }
   void end() { raw(frame_bytes(stdio::frame_kind::end, sequence)); }
 
   struct received {
