@@ -143,6 +143,23 @@ void container::network_event(const std::string& action) {
   }
 }
 
+void container::volume_event(const std::string& action) {
+  for (const auto& mount : record_.mounts) {
+    if (mount.type != "volume") continue;
+    publish_event e;
+    e.type = "volume";
+    e.action = action;
+    e.actor_id = mount.name;
+    e.attributes = {{"container", record_.id}, {"driver", mount.driver.empty() ? "local" : mount.driver}};
+    if (action == "mount") {
+      e.attributes["destination"] = mount.destination;
+      e.attributes["read/write"] = mount.read_write ? "true" : "false";
+      e.attributes["propagation"] = mount.propagation;
+    }
+    send(s_.ctx.events, std::move(e));
+  }
+}
+
 void container::run_later() {
   auto waiting = std::move(later_);
   later_.clear();

@@ -49,6 +49,7 @@ class container : public tracked<container_internal::base> {
   void init_exited(const machine_exited& report);
   void after_exit(bool was_stopping);
   void schedule_restart();
+  void forget_addresses();
 
   // ---- stop, kill, pause … (container_control.cpp)
   caf::result<void> stop(const stop_container& request);
@@ -91,6 +92,7 @@ class container : public tracked<container_internal::base> {
   container_entry entry() const;
   void event(std::string action, std::map<std::string, std::string> more = {});
   void network_event(const std::string& action);
+  void volume_event(const std::string& action);
   void run_later();
   std::string container_dir() const;
   result<log_options> log_settings() const;

@@ -44,7 +44,11 @@ void container::create_with_image(const resolved_image& image) {
   record_.layers = image.layers;
   if (!image.os.empty()) record_.os = image.os;
   const auto image_config = image.config.empty() ? nlohmann::json() : nlohmann::json::parse(image.config, nullptr, false);
-  if (auto complete = model::complete_create(create_body_, image_config, record_.id); !complete) {
+  const auto find_container = [this](const std::string& name) -> result<std::string> {
+    ARCA_TRY(found, s_.directory.get()->find(name));
+    return found.record->id;
+  };
+  if (auto complete = model::complete_create(create_body_, image_config, record_.id, {}, find_container); !complete) {
     create_failed(complete.error());
     return;
   }
@@ -110,6 +114,7 @@ void container::acquire_volumes(size_t next) {
   acquire.container_id = record_.id;
   acquire.labels = plan_[next].volume_labels;
   acquire.options = plan_[next].volume_options;
+  acquire.anonymous = plan_[next].anonymous;
   request(s_.ctx.volumes, caf::infinite, std::move(acquire))
       .then(
           [this, next](const acquired_volume& v) {

@@ -55,8 +55,7 @@ void container::begin_start(done finished) {
   record_.stopped_by_user = false;
   ++timer_ticket_;
   if (!log) {
-    launch_failed(log.error().wrap("failed to create task for container: failed to initialize logging driver"),
-                  std::move(finished));
+    launch_failed(log.error(), std::move(finished));
     return;
   }
   save_behind();
@@ -94,7 +93,21 @@ void container::allocate_networks(done finished) {
             record_.endpoints = {std::move(shown)};
             launch_in_machine({e}, finished);
           },
-          [this, finished](caf::error& e) { launch_failed(from_caf(e), finished); });
+          [this, finished](caf::error& e) {
+            launch_failed(from_caf(e).wrap("failed to set up container networking"), finished);
+          });
+}
+
+/// Inspect goes on to show which networks the container belongs to, without what it had on them.
+void container::forget_addresses() {
+  record_.machine.clear();
+  for (auto& e : record_.endpoints) {
+    e.endpoint_id.clear();
+    e.mac.clear();
+    e.ip4.clear();
+    e.gateway4.clear();
+    e.prefix4 = 0;
+  }
 }
 
 void container::launch_in_machine(std::vector<endpoint> endpoints, done finished) {
@@ -130,6 +143,7 @@ void container::launched(const machine_started& started, done finished) {
   record_.machine = started.machine;
   save([this, finished](caf::error e) {
     if (!e) {
+      volume_event("mount");
       network_event("connect");
       event("start");
     }
@@ -144,8 +158,7 @@ void container::launch_failed(const error& why, done finished) {
   record_.state.exit_code = start_failure_code(why);
   record_.state.error = why.message();
   record_.state.pid = 0;
-  record_.machine.clear();
-  record_.endpoints.clear();
+  forget_addresses();
   machine_ = nullptr;
   release_endpoints release;
   release.container_id = record_.id;
@@ -184,6 +197,7 @@ void container::init_exited(const machine_exited& report) {
   state.error = report.error;
   state.status = container_status::exited;
   unresponsive_ = false;
+  forget_addresses();
   if (!restart_after_exit_ && !remove_after_exit_) {
     if (const auto decision = next_restart(record_)) {
       state.status = container_status::restarting;
@@ -201,6 +215,7 @@ void container::init_exited(const machine_exited& report) {
 void container::after_exit(bool was_stopping) {
   const auto& state = record_.state;
   network_event("disconnect");
+  volume_event("unmount");
   if (was_stopping && !restart_after_exit_ && !remove_after_exit_) event("stop");
   event("die", {{"exitCode", std::to_string(state.exit_code)},
                 {"execDuration", std::to_string(std::max<int64_t>(0, state.finished_at - state.started_at) / 1'000'000'000)}});
@@ -219,8 +234,6 @@ void container::after_exit(bool was_stopping) {
   release_endpoints release;
   release.container_id = record_.id;
   request(s_.ctx.networks, caf::infinite, std::move(release)).then([] {}, [](caf::error&) { /* swept at the next start */ });
-  record_.endpoints.clear();
-  record_.machine.clear();
   auto stopped = std::move(on_stopped_);
   on_stopped_.clear();
   for (auto& f : stopped) f({});

@@ -181,6 +181,11 @@ class container_manager : public tracked<container_manager_internal::base> {
               },
               [finish](caf::error&) { finish(); });
     }
+    reconcile_volumes volumes;
+    for (const auto& entry : entries) volumes.containers.push_back(entry.record->id);
+    request(s_.ctx.volumes, caf::infinite, std::move(volumes)).then([] {}, [](caf::error& e) {
+      log::warn("volumes not reconciled", log::kv("reason", from_caf(e).message()));
+    });
     s_.directory.set(directory::of(std::move(entries)));
     deliver_ok(promise);
     finish();

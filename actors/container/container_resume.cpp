@@ -46,8 +46,7 @@ void container::adopt(caf::typed_response_promise<bool> promise) {
       // The start was never answered: back to where it began.
       record_.state.status =
           record_.state.started_at == 0 ? container_status::created : container_status::exited;
-      record_.machine.clear();
-      record_.endpoints.clear();
+      forget_addresses();
       promise.deliver(false);
       save([this](const caf::error&) { run_later(); });
       return;

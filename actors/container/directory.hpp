@@ -59,6 +59,12 @@ class exec_index {
   void put(const std::string& id, const std::string& container_id, exec_actor handle);
   /// errc::not_found "No such exec instance: ID".
   result<exec_actor> find(const std::string& id) const;
+  /// The container that the exec belongs to; empty when there is no such exec.
+  std::string container_of(const std::string& id) const {
+    const std::lock_guard guard(lock_);
+    const auto found = by_id_.find(id);
+    return found == by_id_.end() ? std::string() : found->second.container_id;
+  }
   std::vector<std::string> of_container(const std::string& container_id) const;
   void erase_container(const std::string& container_id);
 

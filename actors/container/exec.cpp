@@ -72,10 +72,6 @@ class exec_session : public tracked<exec_actor::base> {
     const auto current = s_.directory.get()->by_id().find(container_.record->id);
     const auto container_status = current == s_.directory.get()->by_id().end() ? model::container_status::dead
                                                                                : current->second.record->state.status;
-    if (status_ != status::created) {
-      refuse(request, {errc::conflict, "exec command " + id_ + " has already run"}, promise);
-      return promise;
-    }
     if (container_status == model::container_status::paused) {
       promise.deliver(caf_error(errc::conflict, "Container " + container_.record->name +
                                                     " is paused, unpause the container before exec"));
@@ -83,6 +79,10 @@ class exec_session : public tracked<exec_actor::base> {
     }
     if (container_status != model::container_status::running && container_status != model::container_status::stopping) {
       promise.deliver(caf_error(errc::conflict, "container " + container_.record->id + " is not running"));
+      return promise;
+    }
+    if (status_ != status::created) {
+      refuse(request, {errc::conflict, "exec command " + id_ + " has already run"}, promise);
       return promise;
     }
     status_ = status::starting;
@@ -159,7 +159,6 @@ class exec_session : public tracked<exec_actor::base> {
     if (status_ == status::exited) return;
     status_ = status::exited;
     exit_code_ = code;
-    pid_ = 0;
     if (io_) io_->finish();
     s_.ctx.processes->erase(container_.record->id, id_);
     io_ = nullptr;

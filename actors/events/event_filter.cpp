@@ -15,13 +15,9 @@ std::string attribute(const publish_event& e, const std::string& key) {
   return found == e.attributes.end() ? std::string() : found->second;
 }
 
-/// The id, its prefix or the name of what the event is about (when it is of that type), or the attribute of that name.
-bool names_object(const publish_event& e, const std::string& type, const std::string& value) {
-  if (e.type == type)
-    return e.actor_id == value || attribute(e, "name") == value ||
-           (value.size() >= 4 && e.actor_id.starts_with(value));
-  const auto a = attribute(e, type);
-  return !a.empty() && (a == value || (value.size() >= 4 && a.starts_with(value)));
+/// Docker's fuzzy match: a prefix of the id or of the name, whatever the event's type is.
+bool names_object(const publish_event& e, const std::string& value) {
+  return e.actor_id.starts_with(value) || attribute(e, "name").starts_with(value);
 }
 
 bool matches_image(const publish_event& e, const std::string& value) {
@@ -66,7 +62,7 @@ bool event_filter::match_one(const std::string& key, const std::set<std::string>
   if (key == "type") return any([&](const auto& v) { return v == e.type; });
   if (key == "event") return any([&](const auto& v) { return v == e.action || v == bare_action(e.action); });
   if (key == "container" || key == "network" || key == "volume" || key == "daemon")
-    return any([&](const auto& v) { return names_object(e, key, v); });
+    return any([&](const auto& v) { return names_object(e, v); });
   if (key == "image") return any([&](const auto& v) { return matches_image(e, v); });
   if (key == "label") return std::all_of(values.begin(), values.end(), [&](const auto& v) { return matches_label(e, v); });
   if (key == "scope") return any([&](const auto& v) { return v == "local"; });
