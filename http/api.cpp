@@ -48,7 +48,7 @@ result<std::unique_ptr<server>> server::start(engine& e, const std::vector<liste
   options.tls_key = config.tls_key;
   options.tls_ca = config.tls_ca;
   options.tls_verify = config.tls_verify;
-  auto handlers = std::make_shared<services>(services{e, facts_of(config)});
+  auto handlers = std::make_shared<services>(e, facts_of(config));
   ARCA_TRY(made, start(options, listeners, routes, handlers.get(), &e.context().port->handle().home_system()));
   made->keep(std::move(handlers));
   return std::move(made);

@@ -40,6 +40,7 @@ class container : public tracked<container_internal::base> {
 
   // ---- start and exit (container_lifecycle.cpp)
   caf::result<void> start();
+  void try_start(unit_promise promise);
   void begin_start(done finished);
   void allocate_networks(done finished);
   void launch_in_machine(std::vector<endpoint> endpoints, done finished);
@@ -56,8 +57,10 @@ class container : public tracked<container_internal::base> {
   void begin_stop(int signal, int timeout, done finished);
   void kill_now();
   caf::result<void> restart(const restart_container& request);
+  void try_restart(const restart_container& request, unit_promise promise);
   caf::result<void> kill(const kill_container& request);
   caf::result<void> pause(bool freeze);
+  void try_pause(bool freeze, unit_promise promise);
   caf::result<void> resize(const resize_container& request);
   caf::result<void> rename(const rename_container& request);
   caf::result<updated_container> update(const update_container& request);
@@ -68,6 +71,7 @@ class container : public tracked<container_internal::base> {
 
   // ---- removal (container_remove.cpp)
   caf::result<void> remove(const remove_container& request);
+  void try_remove(const remove_container& request, unit_promise promise);
   void begin_remove(bool volumes, done finished);
 
   // ---- wait, attach, logs, exec (container_streams.cpp)
@@ -76,6 +80,7 @@ class container : public tracked<container_internal::base> {
   caf::result<attached_stream> attach_client(const attach_container& request);
   caf::result<attached_stream> logs(const read_logs& request);
   caf::result<created_exec> create_exec_session(const create_exec& request);
+  void try_create_exec(const create_exec& request, caf::typed_response_promise<created_exec> promise);
 
   // ---- recovery (container_resume.cpp)
   caf::result<bool> take_up(const resume_container& request);

@@ -123,6 +123,11 @@ void container::on_timer(const timer_due& timer) {
 
 caf::result<void> container::restart(const restart_container& request) {
   auto promise = make_response_promise<void>();
+  try_restart(request, promise);
+  return promise;
+}
+
+void container::try_restart(const restart_container& request, unit_promise promise) {
   auto start_again = [this, promise]() mutable {
     restart_after_exit_ = false;
     if (check(stimulus::start).decision != verdict::go) {
@@ -143,7 +148,7 @@ caf::result<void> container::restart(const restart_container& request) {
     auto parsed = model::parse_signal(request.signal);
     if (!parsed) {
       promise.deliver(to_caf(parsed.error()));
-      return promise;
+      return;
     }
     signal = *parsed;
   }
@@ -156,10 +161,7 @@ caf::result<void> container::restart(const restart_container& request) {
       begin_stop(signal, timeout, [start_again](const caf::error&) mutable { start_again(); });
       break;
     case container_status::starting:
-      later_.push_back([this, request, promise]() mutable {
-        auto again = restart(request);
-        if (again.flag == caf::rt_error) promise.deliver(again.err);
-      });
+      later_.push_back([this, request, promise] { try_restart(request, promise); });
       break;
     case container_status::restarting:
       ++timer_ticket_;
@@ -168,7 +170,6 @@ caf::result<void> container::restart(const restart_container& request) {
     default:
       start_again();
   }
-  return promise;
 }
 
 caf::result<void> container::kill(const kill_container& request) {
@@ -212,17 +213,19 @@ caf::result<void> container::kill(const kill_container& request) {
 
 caf::result<void> container::pause(bool freeze) {
   auto promise = make_response_promise<void>();
+  try_pause(freeze, promise);
+  return promise;
+}
+
+void container::try_pause(bool freeze, unit_promise promise) {
   const auto& cell = check(freeze ? stimulus::pause : stimulus::unpause);
   if (cell.decision == verdict::later) {
-    later_.push_back([this, freeze, promise]() mutable {
-      auto again = pause(freeze);
-      if (again.flag == caf::rt_error) promise.deliver(again.err);
-    });
-    return promise;
+    later_.push_back([this, freeze, promise] { try_pause(freeze, promise); });
+    return;
   }
   if (cell.decision != verdict::go) {
     promise.deliver(to_caf(refusal(cell, record_)));
-    return promise;
+    return;
   }
   pause_machine p;
   p.container_id = record_.id;
@@ -243,7 +246,6 @@ caf::result<void> container::pause(bool freeze) {
             });
           },
           [promise](caf::error& e) mutable { promise.deliver(std::move(e)); });
-  return promise;
 }
 
 caf::result<void> container::resize(const resize_container& request) {

@@ -27,23 +27,23 @@ std::string network_of(const model::container_record& r) {
 }  // namespace
 
 caf::result<void> container::start() {
-  const auto& cell = check(stimulus::start);
   auto promise = make_response_promise<void>();
+  try_start(promise);
+  return promise;
+}
+
+void container::try_start(unit_promise promise) {
+  const auto& cell = check(stimulus::start);
   switch (cell.decision) {
     case verdict::go:
       begin_start(deliver(promise));
       break;
     case verdict::later:
-      later_.push_back([this, promise]() mutable {
-        auto again = start();
-        if (again.flag == caf::rt_error) promise.deliver(again.err);
-        else if (again.flag == caf::rt_value) deliver_ok(promise);
-      });
+      later_.push_back([this, promise] { try_start(promise); });
       break;
     default:
       promise.deliver(to_caf(refusal(cell, record_)));
   }
-  return promise;
 }
 
 void container::begin_start(done finished) {
@@ -158,7 +158,8 @@ void container::launch_failed(const error& why, done finished) {
   record_.state.exit_code = start_failure_code(why);
   record_.state.error = why.message();
   record_.state.pid = 0;
-  forget_addresses();
+  record_.machine.clear();
+  record_.endpoints.clear();
   machine_ = nullptr;
   release_endpoints release;
   release.container_id = record_.id;
@@ -169,8 +170,8 @@ void container::launch_failed(const error& why, done finished) {
     auto stopped = std::move(on_stopped_);
     on_stopped_.clear();
     for (auto& f : stopped) f({});
-    if (remove_after_exit_ || auto_remove()) begin_remove(true, [](const caf::error&) {});
-    else run_later();
+    if (!remove_after_exit_ && auto_remove()) begin_remove(true, [](const caf::error&) {});
+    run_later();
   });
 }
 

@@ -8,18 +8,18 @@
 namespace arca {
 
 caf::result<void> container::remove(const remove_container& request) {
+  if (request.link)
+    return caf_error(errc::internal, "Conflict, cannot remove the default link name of the container");
   auto promise = make_response_promise<void>();
-  if (request.link) {
-    promise.deliver(caf_error(errc::internal, "Conflict, cannot remove the default link name of the container"));
-    return promise;
-  }
+  try_remove(request, promise);
+  return promise;
+}
+
+void container::try_remove(const remove_container& request, unit_promise promise) {
   const auto& cell = check(request.force ? stimulus::force_remove : stimulus::remove);
   switch (cell.decision) {
     case verdict::later:
-      later_.push_back([this, request, promise]() mutable {
-        auto again = remove(request);
-        if (again.flag == caf::rt_error) promise.deliver(again.err);
-      });
+      later_.push_back([this, request, promise] { try_remove(request, promise); });
       break;
     case verdict::go:
       if (cell.next == container_status::removing) {
@@ -37,7 +37,6 @@ caf::result<void> container::remove(const remove_container& request) {
     default:
       promise.deliver(to_caf(refusal(cell, record_)));
   }
-  return promise;
 }
 
 void container::begin_remove(bool volumes, done finished) {

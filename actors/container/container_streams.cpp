@@ -82,19 +82,21 @@ caf::result<attached_stream> container::logs(const read_logs& request) {
 
 caf::result<created_exec> container::create_exec_session(const create_exec& request) {
   auto promise = make_response_promise<created_exec>();
+  try_create_exec(request, promise);
+  return promise;
+}
+
+void container::try_create_exec(const create_exec& request, caf::typed_response_promise<created_exec> promise) {
   const auto& cell = check(stimulus::exec);
   if (cell.decision == verdict::later) {
-    later_.push_back([this, request, promise]() mutable {
-      auto again = create_exec_session(request);
-      if (again.flag == caf::rt_error) promise.deliver(again.err);
-    });
-    return promise;
+    later_.push_back([this, request, promise] { try_create_exec(request, promise); });
+    return;
   }
   if (cell.decision != verdict::go || !machine_) {
     promise.deliver(to_caf(cell.decision == verdict::refuse
                                ? refusal(cell, record_)
                                : error(errc::conflict, "container " + record_.id + " is not running")));
-    return promise;
+    return;
   }
   auto finish = [this, promise, config = request.config](const result<void>& user) mutable {
     if (!user) {
@@ -114,7 +116,7 @@ caf::result<created_exec> container::create_exec_session(const create_exec& requ
   const bool numeric = user.find_first_not_of("0123456789:") == std::string::npos;
   if (user.empty() || numeric || record_.state.pid == 0) {
     finish({});
-    return promise;
+    return;
   }
   offload(
       this, *s_.ctx.port, *s_.ctx.pool,
@@ -125,7 +127,6 @@ caf::result<created_exec> container::create_exec_session(const create_exec& requ
         return {};
       },
       [finish](const result<void>& found) mutable { finish(found); });
-  return promise;
 }
 
 }  // namespace arca

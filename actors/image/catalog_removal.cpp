@@ -1,5 +1,5 @@
-// docker rmi. The rules, their order and their words are those of Docker Engine 28 with its own image store; transcripts
-// images-tag-delete and images-prune show them.
+// docker rmi. The rules, their order and their words are those of Docker Engine 28 with its own image store;
+// transcripts images-tag-delete and images-prune show them.
 #include <algorithm>
 
 #include "actors/image/image_catalog.hpp"
@@ -35,8 +35,8 @@ void image_catalog::untag(const registry::reference& name, catalog_change& chang
   lines.push_back({false, name.familiar()});
 }
 
-std::optional<error> image_catalog::conflict(const std::string& id, const removal_options& options, bool hard, bool stopped,
-                                             bool referenced, bool& used) const {
+std::optional<error> image_catalog::conflict(const std::string& id, const removal_options& options, bool hard,
+                                             bool stopped, bool referenced, bool& used) const {
   used = false;
   const auto text = [&](const char* force, const std::string& why) {
     return error(errc::conflict, "conflict: unable to delete " + short_id(id) + " (" + force + ") - " + why);
@@ -109,7 +109,8 @@ result<catalog_change> image_catalog::remove(const std::string& text, const remo
   bool untagged = false;
   if (!is_id_prefix(id, text)) {
     if (!options.force && single_reference(names)) {
-      const auto user = std::find_if(leases_.begin(), leases_.end(), [&](const auto& l) { return l.second.image == id; });
+      const auto user =
+          std::find_if(leases_.begin(), leases_.end(), [&](const auto& l) { return l.second.image == id; });
       if (user != leases_.end())
         return fail(errc::conflict, "conflict: unable to remove repository reference \"" + text +
                                         "\" (must force) - container " + short_id(user->first) +
@@ -123,7 +124,8 @@ result<catalog_change> image_catalog::remove(const std::string& text, const remo
     if (name.digest().empty()) {
       // With the last tag of a repository the digests it was pulled by go too.
       const auto same = [&](const registry::reference& n) { return n.name() == name.name(); };
-      const bool tags_left = std::any_of(names.begin(), names.end(), [&](const auto& n) { return same(n) && n.digest().empty(); });
+      const bool tags_left =
+          std::any_of(names.begin(), names.end(), [&](const auto& n) { return same(n) && n.digest().empty(); });
       if (!tags_left)
         for (const auto& n : names)
           if (same(n)) untag(n, change, lines);

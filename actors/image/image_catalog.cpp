@@ -7,7 +7,9 @@
 
 namespace arca {
 namespace {
-error no_such_image(const std::string& text) { return {errc::not_found, "No such image: " + text}; }
+error no_such_image(const std::string& text) {
+  return {errc::not_found, "No such image: " + text};
+}
 
 /// "aarch64" and "arm64" are one: compare what parse_platform makes of both.
 images::platform normal(const images::platform& p) {

@@ -1,5 +1,5 @@
-// Which images there are, what they are called and who uses them: maps in memory and Docker's rules over them. Pure: what
-// a change means for the rows, the events and the layers on disk is handed to the caller (image_manager).
+// Which images there are, what they are called and who uses them: maps in memory and Docker's rules over them. Pure:
+// what a change means for the rows, the events and the layers on disk is handed to the caller (image_manager).
 #pragma once
 #include <functional>
 #include <map>
@@ -38,8 +38,8 @@ class image_catalog {
   /// Docker's GetImage: a name, a full id, or a unique prefix of one. errc::not_found "No such image: NAME:latest",
   /// errc::invalid_argument for what is no reference.
   result<image_ptr> find(const std::string& reference) const;
-  /// The same, and the image must serve `wanted` (empty: any): errc::not_found "image with reference X was found but its
-  /// platform (linux/amd64) does not match the specified platform (linux/arm64)".
+  /// The same, and the image must serve `wanted` (empty: any): errc::not_found "image with reference X was found but
+  /// its platform (linux/amd64) does not match the specified platform (linux/arm64)".
   result<image_ptr> find(const std::string& reference, const images::platform& wanted) const;
   image_ptr by_id(const std::string& id) const;
   /// The image that this very name refers to now; null if none.
@@ -65,8 +65,8 @@ class image_catalog {
   // ---- change
   /// An image that arrived (pull, load, import) without touching names; an image that is known keeps what is known.
   catalog_change put(image_record record);
-  /// A pulled tag or digest reference: names the image, records the manifest's digest beside it. False in `updated` when
-  /// the name was already this image. errc::conflict "Cannot overwrite digest sha256:…".
+  /// A pulled tag or digest reference: names the image, records the manifest's digest beside it. False in `updated`
+  /// when the name was already this image. errc::conflict "Cannot overwrite digest sha256:…".
   result<catalog_change> put_pulled(const registry::reference& name, const std::string& manifest_digest,
                                     const std::string& id, bool& updated);
   /// docker load and import: the name now refers to the image; no event.
@@ -105,10 +105,10 @@ class image_catalog {
   result<void> remove_image(const std::string& id, const removal_options& options, bool quiet, catalog_change& change,
                             std::vector<removal_line>& lines);
 
-  std::map<std::string, image_ptr> images_;                    // by id
-  std::map<std::string, name_entry> names_;                    // by full name
+  std::map<std::string, image_ptr> images_;                      // by id
+  std::map<std::string, name_entry> names_;                      // by full name
   std::map<std::string, std::set<std::string>> names_by_image_;  // full names
-  std::map<std::string, lease> leases_;                        // by owner
+  std::map<std::string, lease> leases_;                          // by owner
 };
 
 struct image_catalog::snapshot {

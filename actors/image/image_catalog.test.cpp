@@ -9,7 +9,9 @@ using namespace arca;
 using nlohmann::json;
 
 namespace {
-std::string diff_id(char c) { return "sha256:" + std::string(64, c); }
+std::string diff_id(char c) {
+  return "sha256:" + std::string(64, c);
+}
 
 // An image with the given layers; `n` makes its id differ.
 image_record make_image(int n, const std::vector<char>& layers, json extra = json::object()) {
@@ -42,7 +44,8 @@ std::optional<images::layer_info> sized(const std::string& chain) {
 
 struct fixture {
   image_catalog catalog;
-  std::string add(int n, const std::vector<char>& layers, const std::vector<std::string>& names, json extra = json::object()) {
+  std::string add(int n, const std::vector<char>& layers, const std::vector<std::string>& names,
+                  json extra = json::object()) {
     auto record = make_image(n, layers, std::move(extra));
     const auto id = record.id;
     catalog.put(std::move(record));
@@ -73,8 +76,8 @@ struct fixture {
 TEST_CASE_METHOD(fixture, "an image is found by name, id and unique prefix") {
   const auto a = add(1, {'a'}, {"busybox:gt"});
   const auto b = add(2, {'b'}, {"gt/app:1.0", "gt/app:latest"});
-  for (const auto& text : {std::string("busybox:gt"), std::string("docker.io/library/busybox:gt"), a, a.substr(7), a.substr(0, 20),
-                           a.substr(7, 12)})
+  for (const auto& text : {std::string("busybox:gt"), std::string("docker.io/library/busybox:gt"), a, a.substr(7),
+                           a.substr(0, 20), a.substr(7, 12)})
     CHECK(catalog.find(text).value()->id == a);
   CHECK(catalog.find("gt/app").value()->id == b);
   const std::pair<const char*, const char*> missing[] = {
@@ -88,9 +91,10 @@ TEST_CASE_METHOD(fixture, "an image is found by name, id and unique prefix") {
   CHECK(catalog.find(zero).error().message() == "No such image: " + zero);
   CHECK(catalog.find("busybox@" + zero).error().message() == "No such image: busybox@" + zero);
   images::platform arm{"linux", "arm64", ""};
-  CHECK(catalog.find("busybox:gt", arm).error().message() ==
-        "image with reference busybox:gt was found but its platform (linux/amd64) does not match the specified platform "
-        "(linux/arm64)");
+  CHECK(
+      catalog.find("busybox:gt", arm).error().message() ==
+      "image with reference busybox:gt was found but its platform (linux/amd64) does not match the specified platform "
+      "(linux/arm64)");
   CHECK(catalog.find("busybox:gt", images::platform{"linux", "amd64", ""}));
 }
 
@@ -124,7 +128,8 @@ TEST_CASE_METHOD(fixture, "tagging moves names and notes the time") {
   CHECK(image_catalog::target_name("UPPER", "").error().message() ==
         "invalid reference format: repository name (library/UPPER) must be lowercase");
   CHECK(image_catalog::target_name("gt/copy", "no good").error().message() == "invalid tag format");
-  CHECK(image_catalog::target_name("gt/copy@" + diff_id('1'), "").error().message() == "cannot import digest reference");
+  CHECK(image_catalog::target_name("gt/copy@" + diff_id('1'), "").error().message() ==
+        "cannot import digest reference");
 }
 
 TEST_CASE_METHOD(fixture, "a pulled tag brings its digest, which stays with its image") {
@@ -141,7 +146,8 @@ TEST_CASE_METHOD(fixture, "a pulled tag brings its digest, which stays with its 
   CHECK(updated);
   CHECK(catalog.names_of(b).size() == 1);
   CHECK(catalog.names_of(a).at(0).familiar() == "h.io/x@" + digest);
-  CHECK(catalog.put_pulled(name("h.io/x@" + digest), digest, b, updated).error().message() == "Cannot overwrite digest " + digest);
+  CHECK(catalog.put_pulled(name("h.io/x@" + digest), digest, b, updated).error().message() ==
+        "Cannot overwrite digest " + digest);
 }
 
 TEST_CASE_METHOD(fixture, "rmi unties names first and deletes with the last") {
@@ -177,8 +183,10 @@ TEST_CASE_METHOD(fixture, "an image in use is kept in Docker's words") {
   running.running = {c1};
   auto force_running = running;
   force_running.force = true;
-  const std::string by_name = "conflict: unable to remove repository reference \"busybox:gt\" (must force) - container "
-                              "cccccccccccc is using its referenced image " + short_id(a);
+  const std::string by_name =
+      "conflict: unable to remove repository reference \"busybox:gt\" (must force) - container "
+      "cccccccccccc is using its referenced image " +
+      short_id(a);
   CHECK(remove("busybox:gt") == by_name);
   CHECK(remove("busybox:gt", running) == by_name);
   CHECK(remove(a) == "conflict: unable to delete " + short_id(a) +
@@ -208,7 +216,8 @@ TEST_CASE_METHOD(fixture, "parents go with their last child, not before") {
   const auto b = child.id;
   catalog.put(std::move(child));
   catalog.name_image(name("built:1"), b);
-  CHECK(remove(a) == "conflict: unable to delete " + short_id(a) + " (cannot be forced) - image has dependent child images");
+  CHECK(remove(a) ==
+        "conflict: unable to delete " + short_id(a) + " (cannot be forced) - image has dependent child images");
   const auto chains = images::chain_ids({diff_id('a'), diff_id('b')});
   CHECK(remove("built:1") == "U built:1\nD " + b + "\nD " + chains[1] + "\nD " + a + "\nD " + chains[0] + '\n');
 }
@@ -218,7 +227,8 @@ TEST_CASE_METHOD(fixture, "lists are filtered and sorted") {
   add(2, {'a', 'b'}, {"gt/tiny:2"}, {{"config", {{"Labels", {{"layers", "2"}}}}}});
   add(3, {'c'}, {"busybox:gt"});
   add(4, {'d'}, {"gt/app:1.0", "gt/app:latest"});
-  const json tiny1 = {"gt/tiny:1"}, tiny2 = {"gt/tiny:2"}, busybox = {"busybox:gt"}, app = {"gt/app:1.0", "gt/app:latest"};
+  const json tiny1 = {"gt/tiny:1"}, tiny2 = {"gt/tiny:2"}, busybox = {"busybox:gt"},
+             app = {"gt/app:1.0", "gt/app:latest"};
   CHECK(list(nullptr) == json({app, busybox, tiny2, tiny1}));
   CHECK(list({{"reference", {"gt/app"}}}) == json::array({app}));
   CHECK(list({{"reference", {"gt/app:1.0"}}}) == json::array({json::array({"gt/app:1.0"})}));
@@ -241,13 +251,14 @@ TEST_CASE_METHOD(fixture, "lists are filtered and sorted") {
 }
 
 TEST_CASE_METHOD(fixture, "inspect shows every field, history every step") {
-  const auto id = add(1, {'a', 'b'}, {"x:1"},
-                      {{"author", "me"},
-                       {"config", {{"User", "alice"}, {"ExposedPorts", {{"80/tcp", json::object()}}}, {"Hostname", "never"}}},
-                       {"history",
-                        {{{"created", "2024-01-02T03:04:05Z"}, {"created_by", "ADD a"}},
-                         {{"created", "2024-01-02T03:04:05Z"}, {"created_by", "ENV x"}, {"empty_layer", true}},
-                         {{"created", "2024-01-02T03:04:05Z"}, {"created_by", "ADD b"}, {"comment", "last"}}}}});
+  const auto id =
+      add(1, {'a', 'b'}, {"x:1"},
+          {{"author", "me"},
+           {"config", {{"User", "alice"}, {"ExposedPorts", {{"80/tcp", json::object()}}}, {"Hostname", "never"}}},
+           {"history",
+            {{{"created", "2024-01-02T03:04:05Z"}, {"created_by", "ADD a"}},
+             {{"created", "2024-01-02T03:04:05Z"}, {"created_by", "ENV x"}, {"empty_layer", true}},
+             {{"created", "2024-01-02T03:04:05Z"}, {"created_by", "ADD b"}, {"comment", "last"}}}}});
   const auto view = json::parse(inspect_view(catalog, sized, *catalog.by_id(id)));
   CHECK(view["Id"] == id);
   CHECK(view["RepoTags"] == json::array({"x:1"}));
@@ -255,9 +266,15 @@ TEST_CASE_METHOD(fixture, "inspect shows every field, history every step") {
   CHECK(view["Comment"] == "last");
   CHECK(view["Size"] == 20);
   CHECK(view["Metadata"]["LastTagTime"] == "0001-01-01T00:00:00Z");
-  CHECK(view["Config"] == json({{"User", "alice"}, {"ExposedPorts", {{"80/tcp", json::object()}}}, {"Cmd", {"sh"}},
-                                {"Entrypoint", nullptr}, {"Env", nullptr}, {"Labels", {{"n", "1"}}}, {"OnBuild", nullptr},
-                                {"Volumes", nullptr}, {"WorkingDir", ""}}));
+  CHECK(view["Config"] == json({{"User", "alice"},
+                                {"ExposedPorts", {{"80/tcp", json::object()}}},
+                                {"Cmd", {"sh"}},
+                                {"Entrypoint", nullptr},
+                                {"Env", nullptr},
+                                {"Labels", {{"n", "1"}}},
+                                {"OnBuild", nullptr},
+                                {"Volumes", nullptr},
+                                {"WorkingDir", ""}}));
   CHECK(view["GraphDriver"]["Data"].contains("LowerDir"));
   const auto history = json::parse(*history_view(catalog, sized, *catalog.by_id(id)));
   REQUIRE(history.size() == 3);
@@ -271,7 +288,8 @@ TEST_CASE_METHOD(fixture, "inspect shows every field, history every step") {
 
 TEST_CASE("configs that registries must not send are refused") {
   const auto refused = [](const json& patch) {
-    json document = {{"architecture", "amd64"}, {"os", "linux"}, {"rootfs", {{"type", "layers"}, {"diff_ids", json::array()}}}};
+    json document = {
+        {"architecture", "amd64"}, {"os", "linux"}, {"rootfs", {{"type", "layers"}, {"diff_ids", json::array()}}}};
     document.merge_patch(patch);
     return !parse_image("sha256:x", document.dump());
   };

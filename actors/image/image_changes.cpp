@@ -10,7 +10,9 @@ namespace arca {
 namespace {
 using json = nlohmann::json;
 
-tl::unexpected<error> bad(std::string message) { return fail(errc::invalid_argument, std::move(message)); }
+tl::unexpected<error> bad(std::string message) {
+  return fail(errc::invalid_argument, std::move(message));
+}
 
 std::string trim(std::string_view text) {
   const auto begin = text.find_first_not_of(" \t\r\n");
@@ -20,7 +22,8 @@ std::string trim(std::string_view text) {
 
 std::string upper(std::string_view text) {
   std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  std::transform(out.begin(), out.end(), out.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   return out;
 }
 
@@ -56,8 +59,10 @@ std::vector<std::string> words_of(std::string_view text) {
       word += text[++i];
       continue;
     }
-    if (quote == 0 && (c == '"' || c == '\'')) quote = c;
-    else if (c == quote) quote = 0;
+    if (quote == 0 && (c == '"' || c == '\''))
+      quote = c;
+    else if (c == quote)
+      quote = 0;
     word += c;
   }
   if (in_word) out.push_back(word);
@@ -131,7 +136,8 @@ result<void> expose(json& config, const std::string& rest) {
     const auto protocol = slash == std::string::npos ? "tcp" : lower(word.substr(slash + 1));
     const auto dash = port.find('-');
     const auto number = [&](const std::string& text) -> int {
-      if (text.empty() || text.size() > 5 || !std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; }))
+      if (text.empty() || text.size() > 5 ||
+          !std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; }))
         return -1;
       const int value = std::stoi(text);
       return value <= 65535 ? value : -1;
@@ -184,8 +190,11 @@ result<void> healthcheck(json& config, const std::string& rest) {
     const auto equals = flag.find('=');
     const auto name = flag.substr(0, equals);
     const auto value = equals == std::string::npos ? std::string() : flag.substr(equals + 1);
-    static constexpr std::array<std::pair<std::string_view, std::string_view>, 4> times = {{
-        {"interval", "Interval"}, {"timeout", "Timeout"}, {"start-period", "StartPeriod"}, {"start-interval", "StartInterval"}}};
+    static constexpr std::array<std::pair<std::string_view, std::string_view>, 4> times = {
+        {{"interval", "Interval"},
+         {"timeout", "Timeout"},
+         {"start-period", "StartPeriod"},
+         {"start-interval", "StartInterval"}}};
     const auto* known = std::find_if(times.begin(), times.end(), [&](const auto& t) { return t.first == name; });
     int64_t nanos = 0;
     if (known != times.end()) {
@@ -223,18 +232,28 @@ result<void> apply(json& config, const std::string& change) {
   const auto space = line.find_first_of(" \t");
   const auto keyword = upper(line.substr(0, space));
   const auto rest = space == std::string::npos ? std::string() : trim(line.substr(space));
-  static constexpr std::array<std::string_view, 11> known = {"CMD",     "ENTRYPOINT", "ENV",        "EXPOSE", "HEALTHCHECK", "LABEL",
-                                                             "ONBUILD", "STOPSIGNAL", "USER",       "VOLUME", "WORKDIR"};
-  if (std::find(known.begin(), known.end(), keyword) == known.end()) return bad(keyword + " is not a valid change command");
+  static constexpr std::array<std::string_view, 11> known = {"CMD",         "ENTRYPOINT", "ENV",     "EXPOSE",
+                                                             "HEALTHCHECK", "LABEL",      "ONBUILD", "STOPSIGNAL",
+                                                             "USER",        "VOLUME",     "WORKDIR"};
+  if (std::find(known.begin(), known.end(), keyword) == known.end())
+    return bad(keyword + " is not a valid change command");
   if (rest.empty()) return bad(keyword + " requires at least one argument");
-  if (keyword == "CMD") config["Cmd"] = as_command(rest);
-  else if (keyword == "ENTRYPOINT") config["Entrypoint"] = as_command(rest);
-  else if (keyword == "USER") config["User"] = unquote(rest);
-  else if (keyword == "STOPSIGNAL") config["StopSignal"] = unquote(rest);
-  else if (keyword == "WORKDIR") config["WorkingDir"] = join_path(config.value("WorkingDir", std::string()), unquote(rest));
-  else if (keyword == "EXPOSE") return expose(config, rest);
-  else if (keyword == "VOLUME") return volume(config, rest);
-  else if (keyword == "HEALTHCHECK") return healthcheck(config, rest);
+  if (keyword == "CMD")
+    config["Cmd"] = as_command(rest);
+  else if (keyword == "ENTRYPOINT")
+    config["Entrypoint"] = as_command(rest);
+  else if (keyword == "USER")
+    config["User"] = unquote(rest);
+  else if (keyword == "STOPSIGNAL")
+    config["StopSignal"] = unquote(rest);
+  else if (keyword == "WORKDIR")
+    config["WorkingDir"] = join_path(config.value("WorkingDir", std::string()), unquote(rest));
+  else if (keyword == "EXPOSE")
+    return expose(config, rest);
+  else if (keyword == "VOLUME")
+    return volume(config, rest);
+  else if (keyword == "HEALTHCHECK")
+    return healthcheck(config, rest);
   else if (keyword == "ONBUILD") {
     const auto trigger = upper(rest.substr(0, rest.find_first_of(" \t")));
     if (trigger == "ONBUILD") return bad("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
@@ -244,8 +263,10 @@ result<void> apply(json& config, const std::string& change) {
   } else {
     ARCA_TRY(values, name_values(keyword, rest));
     for (const auto& [name, value] : values) {
-      if (keyword == "ENV") set_env(config, name, value);
-      else config["Labels"][name] = value;
+      if (keyword == "ENV")
+        set_env(config, name, value);
+      else
+        config["Labels"][name] = value;
     }
   }
   return {};

@@ -39,7 +39,8 @@ image_manager::behavior_type image_manager::make_behavior() {
       [this](const list_images& q) { return document(list_view(catalog_, layer_finder(), q, now_nanos())); },
       [this](const inspect_image& q) -> caf::result<json_document> {
         if (q.manifests && !q.platform.empty())
-          return caf_error(errc::invalid_argument, "conflicting options: manifests and platform options cannot both be set");
+          return caf_error(errc::invalid_argument,
+                           "conflicting options: manifests and platform options cannot both be set");
         auto platform = read_platform_json(q.platform);
         if (!platform) return to_caf(platform.error());
         auto image = catalog_.find(q.reference, *platform);
@@ -113,7 +114,8 @@ caf::result<resolved_image> image_manager::resolve(const resolve_image& q) {
   const auto& chains = (*image)->chain_ids;
   for (auto chain = chains.rbegin(); chain != chains.rend(); ++chain) {
     const auto layer = layers_->find(*chain);
-    if (!layer) return caf_error(errc::internal, "layer " + *chain + " of image " + (*image)->id + " is missing on disk");
+    if (!layer)
+      return caf_error(errc::internal, "layer " + *chain + " of image " + (*image)->id + " is missing on disk");
     out.layers.push_back(layer->diff_dir);
   }
   if (!q.lease_owner.empty()) commit_lease({catalog_.put_lease(q.lease_owner, out.id)});
@@ -127,12 +129,14 @@ caf::result<void> image_manager::release(const release_image& q) {
   return caf::unit;
 }
 
-// Not waited for: the store commits in the order of its mailbox, so a lease is there before the row of its container is.
+// Not waited for: the store commits in the order of its mailbox, so a lease is there before the row of its container
+// is.
 void image_manager::commit_lease(std::vector<row_change> rows) {
   commit_rows batch;
   batch.changes = std::move(rows);
   request(ctx_.store, caf::infinite, std::move(batch))
-      .then([] {}, [](caf::error& e) { log::error("image lease not stored", log::kv("error", from_caf(e).message())); });
+      .then([] {},
+            [](caf::error& e) { log::error("image lease not stored", log::kv("error", from_caf(e).message())); });
 }
 
 void image_manager::change(change_function make, change_end end) {
@@ -184,7 +188,8 @@ void image_manager::publish(const catalog_change& done) {
   for (const auto& e : done.events) send(ctx_.events, e);
 }
 
-publish_event image_manager::image_event(const std::string& action, const std::string& id, const std::string& name) const {
+publish_event image_manager::image_event(const std::string& action, const std::string& id,
+                                         const std::string& name) const {
   publish_event e;
   e.type = "image";
   e.action = action;
@@ -207,8 +212,10 @@ caf::result<void> image_manager::tag(const tag_image& q) {
         return catalog_.tag(q.source, name, now_nanos());
       },
       [promise](result<void> done) mutable {
-        if (done) deliver_ok(promise);
-        else promise.deliver(to_caf(done.error()));
+        if (done)
+          deliver_ok(promise);
+        else
+          promise.deliver(to_caf(done.error()));
       });
   return promise;
 }

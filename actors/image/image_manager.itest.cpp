@@ -1,4 +1,5 @@
-// image_manager with real stores on disk, against a registry that lies. Needs root (layers keep owners), python3, openssl.
+// image_manager with real stores on disk, against a registry that lies. Needs root (layers keep owners), python3,
+// openssl.
 #define CATCH_CONFIG_MAIN
 #include <catch2/catch.hpp>
 #include <filesystem>
@@ -17,11 +18,14 @@ testing::lying_registry& server() {
   static testing::lying_registry s(ARCA_LYING_REGISTRY);
   return s;
 }
-std::string repo(const std::string& name) { return server().host + '/' + name; }
+std::string repo(const std::string& name) {
+  return server().host + '/' + name;
+}
 
 size_t entries(const std::string& folder) {
   size_t n = 0;
-  for (const auto& e : std::filesystem::directory_iterator(folder)) n += e.is_directory() || e.is_regular_file() ? 1 : 0;
+  for (const auto& e : std::filesystem::directory_iterator(folder))
+    n += e.is_directory() || e.is_regular_file() ? 1 : 0;
   return n;
 }
 
@@ -116,13 +120,15 @@ TEST_CASE_METHOD(fixture, "platforms, all tags, broken connections, passwords") 
   CHECK(has(engine->pull(repo("multi"), "1", "linux/arm64"), "Downloaded newer image"));
   CHECK(engine->inspect(repo("multi:1"))["Architecture"] == "arm64");
   CHECK(engine->inspect(repo("multi:1"))["RepoDigests"] == json::array());
-  CHECK(has(engine->pull(repo("good"), "1", "linux/arm64"), "WARNING: image with reference " + repo("good:1") + " was found but"));
+  CHECK(has(engine->pull(repo("good"), "1", "linux/arm64"),
+            "WARNING: image with reference " + repo("good:1") + " was found but"));
   CHECK(has(engine->pull(repo("paged"), ""), "Status: Downloaded newer image for " + repo("paged") + "\""));
   for (const char* tag : {":1", ":2", ":3"}) CHECK(engine->inspect(repo("paged") + tag).contains("Id"));
   CHECK(has(engine->pull(repo("reset-range"), "1"), "Downloaded newer image"));
   const auto auth = R"({"username":"alice","password":"secret"})";
   CHECK(has(engine->pull(repo("token-private"), "1", "", auth), "Downloaded newer image"));
-  CHECK(has(engine->pull(repo("basic"), "1", "", R"({"username":"alice","password":"no"})"), "unauthorized: authentication required"));
+  CHECK(has(engine->pull(repo("basic"), "1", "", R"({"username":"alice","password":"no"})"),
+            "unauthorized: authentication required"));
 }
 
 TEST_CASE_METHOD(fixture, "equal pulls are one; it ends when the last client goes") {

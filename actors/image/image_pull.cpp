@@ -14,7 +14,9 @@ class image_pull : public tracked<image_pull_actor::base> {
  public:
   image_pull(caf::actor_config& config, engine_context& ctx, const std::string& name, std::shared_ptr<pull_job> job,
              std::shared_ptr<progress_output> output)
-      : tracked(config, *ctx.actors, "/images/pull/" + name, "image_pull"), ctx_(ctx), job_(std::move(job)),
+      : tracked(config, *ctx.actors, "/images/pull/" + name, "image_pull"),
+        ctx_(ctx),
+        job_(std::move(job)),
         output_(std::move(output)) {}
 
   behavior_type make_behavior() override {
@@ -22,14 +24,16 @@ class image_pull : public tracked<image_pull_actor::base> {
       if (const auto j = job.lock()) j->cancel();
     });
     await_callback<bool>(
-        this, *ctx_.port, [output = output_](std::function<void(bool)> done) { output->on_begun([done] { done(true); }); },
+        this, *ctx_.port,
+        [output = output_](std::function<void(bool)> done) { output->on_begun([done] { done(true); }); },
         [this](bool) { begun(); });
-    offload(this, *ctx_.port, *ctx_.pool,
-            [job = job_] {
-              job->run();
-              return true;
-            },
-            [this](bool) { quit(); });
+    offload(
+        this, *ctx_.port, *ctx_.pool,
+        [job = job_] {
+          job->run();
+          return true;
+        },
+        [this](bool) { quit(); });
     return {[this](const join_pull&) { return join(); }};
   }
 
@@ -54,8 +58,10 @@ class image_pull : public tracked<image_pull_actor::base> {
       c.promise.deliver(caf::make_error(caf::sec::request_receiver_down));
       return promise;
     }
-    if (begun_) answer(c);
-    else waiting_.push_back(std::move(c));
+    if (begun_)
+      answer(c);
+    else
+      waiting_.push_back(std::move(c));
     return promise;
   }
 

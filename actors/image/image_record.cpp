@@ -104,7 +104,8 @@ result<image_record> parse_image(const std::string& id, const std::string& docum
   if (rootfs == out.document.end() || !rootfs->is_object() || rootfs->value("type", json()) != json("layers"))
     return fail(errc::invalid_argument, "invalid rootfs in image configuration");
   const auto ids = rootfs->find("diff_ids");
-  if (ids != rootfs->end() && !is_strings(*ids)) return fail(errc::invalid_argument, "invalid rootfs in image configuration");
+  if (ids != rootfs->end() && !is_strings(*ids))
+    return fail(errc::invalid_argument, "invalid rootfs in image configuration");
   if (ids != rootfs->end() && ids->is_array())
     for (const auto& item : *ids) {
       if (!images::is_digest(item.get<std::string>()))
@@ -131,8 +132,10 @@ result<void> apply_image_row(image_record& record, const std::string& row_docume
   const auto row = json::parse(row_document, nullptr, false);
   if (!row.is_object()) return fail(errc::internal, "the row is not a JSON object");
   if (const auto p = row.find("parent"); p != row.end() && p->is_string()) record.parent = p->get<std::string>();
-  if (const auto m = row.find("manifest"); m != row.end() && m->is_string()) record.manifest_digest = m->get<std::string>();
-  if (const auto t = row.find("last_tagged"); t != row.end() && t->is_number_integer()) record.last_tagged = t->get<int64_t>();
+  if (const auto m = row.find("manifest"); m != row.end() && m->is_string())
+    record.manifest_digest = m->get<std::string>();
+  if (const auto t = row.find("last_tagged"); t != row.end() && t->is_number_integer())
+    record.last_tagged = t->get<int64_t>();
   return {};
 }
 

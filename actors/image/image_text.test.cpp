@@ -46,13 +46,14 @@ TEST_CASE("progress lines reach every client, late ones get what they missed") {
   output.add(late);
   output.finish();
   const auto all = text_of(*first);
-  CHECK(all.starts_with("{\"status\":\"Pulling from gt/app\",\"id\":\"1.0\"}\r\n"
-                        "{\"status\":\"Pulling fs layer\",\"progressDetail\":{},\"id\":\"aaaaaaaaaaaa\"}\r\n"));
+  CHECK(
+      all.starts_with("{\"status\":\"Pulling from gt/app\",\"id\":\"1.0\"}\r\n"
+                      "{\"status\":\"Pulling fs layer\",\"progressDetail\":{},\"id\":\"aaaaaaaaaaaa\"}\r\n"));
   CHECK(all.find("\"progressDetail\":{\"current\":1000,\"total\":1000},\"progress\":\"[=====") != std::string::npos);
   CHECK(all.find("=\\u003e]") != std::string::npos);
   CHECK(std::count(all.begin(), all.end(), '\n') < 20);
-  CHECK(text_of(*late) ==
-        "{\"status\":\"Pulling from gt/app\",\"id\":\"1.0\"}\r\n" + all.substr(all.rfind("{\"status\":\"Downloading\"")));
+  CHECK(text_of(*late) == "{\"status\":\"Pulling from gt/app\",\"id\":\"1.0\"}\r\n" +
+                              all.substr(all.rfind("{\"status\":\"Downloading\"")));
 }
 
 TEST_CASE("an error before the first line is no line, after it it is the last") {
@@ -67,8 +68,9 @@ TEST_CASE("an error before the first line is no line, after it it is the last") 
   begun.add(client);
   begun.message({}, "x");
   begun.finish({errc::internal, "broke <here>"});
-  CHECK(text_of(*client) == "{\"status\":\"x\"}\r\n{\"errorDetail\":{\"message\":\"broke \\u003chere\\u003e\"},"
-                            "\"error\":\"broke \\u003chere\\u003e\"}\r\n");
+  CHECK(text_of(*client) ==
+        "{\"status\":\"x\"}\r\n{\"errorDetail\":{\"message\":\"broke \\u003chere\\u003e\"},"
+        "\"error\":\"broke \\u003chere\\u003e\"}\r\n");
 }
 
 TEST_CASE("work is given up when the last client goes") {
@@ -91,15 +93,35 @@ TEST_CASE("patterns match as Go's path.Match does") {
     const char *pattern, *name;
     bool matches;
   };
-  for (const auto& r : std::vector<row>{{"abc", "abc", true},       {"*", "abc", true},        {"*c", "abc", true},
-                                        {"a*", "a", true},          {"a*", "ab/c", false},     {"a*/b", "abc/b", true},
-                                        {"a*/b", "a/c/b", false},   {"ab[c]", "abc", true},    {"ab[b-d]", "abc", true},
-                                        {"ab[e-g]", "abc", false},  {"ab[^c]", "abc", false},  {"ab[^e-g]", "abc", true},
-                                        {"a\\*b", "a*b", true},     {"a\\*b", "ab", false},    {"a?b", "a\xe2\x98\xba" "b", true},
-                                        {"a[^a]b", "a\xe2\x98\xba" "b", true},                 {"a?b", "a/b", false},
-                                        {"*x", "xxx", true},        {"a*b*c*d*e*/f", "axbxcxdxe/f", true},
-                                        {"a*b?c*x", "abxbbxdbxebxczzx", true},                 {"foo/**/ba[rz]", "foo/a/bar", true},
-                                        {"", "", true},             {"", "a", false}}) {
+  for (const auto& r : std::vector<row>{{"abc", "abc", true},
+                                        {"*", "abc", true},
+                                        {"*c", "abc", true},
+                                        {"a*", "a", true},
+                                        {"a*", "ab/c", false},
+                                        {"a*/b", "abc/b", true},
+                                        {"a*/b", "a/c/b", false},
+                                        {"ab[c]", "abc", true},
+                                        {"ab[b-d]", "abc", true},
+                                        {"ab[e-g]", "abc", false},
+                                        {"ab[^c]", "abc", false},
+                                        {"ab[^e-g]", "abc", true},
+                                        {"a\\*b", "a*b", true},
+                                        {"a\\*b", "ab", false},
+                                        {"a?b",
+                                         "a\xe2\x98\xba"
+                                         "b",
+                                         true},
+                                        {"a[^a]b",
+                                         "a\xe2\x98\xba"
+                                         "b",
+                                         true},
+                                        {"a?b", "a/b", false},
+                                        {"*x", "xxx", true},
+                                        {"a*b*c*d*e*/f", "axbxcxdxe/f", true},
+                                        {"a*b?c*x", "abxbbxdbxebxczzx", true},
+                                        {"foo/**/ba[rz]", "foo/a/bar", true},
+                                        {"", "", true},
+                                        {"", "a", false}}) {
     INFO(r.pattern << " " << r.name);
     auto m = path_match(r.pattern, r.name);
     REQUIRE(m);
@@ -112,10 +134,14 @@ TEST_CASE("patterns match as Go's path.Match does") {
 }
 
 TEST_CASE("Dockerfile changes") {
-  CHECK(json::parse(apply({"CMD [\"echo\", \"hi\"]", "ENV A=1 B=2", "EXPOSE 80", "USER 1000", "LABEL k=v", "WORKDIR /srv",
-                           "VOLUME /data"})) ==
-        json({{"Cmd", {"echo", "hi"}}, {"Env", {"A=1", "B=2"}}, {"ExposedPorts", {{"80/tcp", json::object()}}}, {"User", "1000"},
-              {"Labels", {{"k", "v"}}}, {"WorkingDir", "/srv"}, {"Volumes", {{"/data", json::object()}}}}));
+  CHECK(json::parse(apply({"CMD [\"echo\", \"hi\"]", "ENV A=1 B=2", "EXPOSE 80", "USER 1000", "LABEL k=v",
+                           "WORKDIR /srv", "VOLUME /data"})) == json({{"Cmd", {"echo", "hi"}},
+                                                                      {"Env", {"A=1", "B=2"}},
+                                                                      {"ExposedPorts", {{"80/tcp", json::object()}}},
+                                                                      {"User", "1000"},
+                                                                      {"Labels", {{"k", "v"}}},
+                                                                      {"WorkingDir", "/srv"},
+                                                                      {"Volumes", {{"/data", json::object()}}}}));
   CHECK(apply({"FROBNICATE x"}) == "FROBNICATE is not a valid change command");
   CHECK(apply({"run x"}) == "RUN is not a valid change command");
   CHECK(apply({"CMD echo hi"}) == R"({"Cmd":["/bin/sh","-c","echo hi"]})");
@@ -131,7 +157,8 @@ TEST_CASE("Dockerfile changes") {
 
 TEST_CASE("platforms in queries") {
   CHECK(read_platform("linux/arm64/v8")->architecture == "arm64");
-  CHECK(read_platform("no/such/os/x").error().message() == "\"no/such/os/x\": cannot parse platform specifier: invalid argument");
+  CHECK(read_platform("no/such/os/x").error().message() ==
+        "\"no/such/os/x\": cannot parse platform specifier: invalid argument");
   CHECK(read_platform_json("linux/amd64").error().message() ==
         "failed to parse platform: invalid character 'l' looking for beginning of value");
   CHECK(read_platform_json(R"({"os":"linux","architecture":"arm64"})")->architecture == "arm64");

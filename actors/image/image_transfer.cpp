@@ -42,7 +42,9 @@ result<archive::byte_source> source_of_url(const std::string& address) {
   };
   // Docker prefixes what is no URL with http://
   const auto text = address.find("://") == std::string::npos ? "http://" + address : address;
-  const auto failed = [&](const std::string& why) { return fail(errc::internal, "Get " + go_quote(text) + ": " + why); };
+  const auto failed = [&](const std::string& why) {
+    return fail(errc::internal, "Get " + go_quote(text) + ": " + why);
+  };
   auto to = registry::parse_url(text);
   if (!to) return failed(to.error().message());
   auto d = std::make_shared<download>();
@@ -87,7 +89,8 @@ void save_archive(const images::layer_store& layers, const std::vector<images::s
                   std::shared_ptr<byte_channel> output) {
   std::string held;  // tar headers are small: collect before a client is woken
   const auto flush = [&]() -> result<void> {
-    if (!held.empty() && !output->push_blocking(std::exchange(held, {}))) return fail(errc::cancelled, "context canceled");
+    if (!held.empty() && !output->push_blocking(std::exchange(held, {})))
+      return fail(errc::cancelled, "context canceled");
     return {};
   };
   auto done = images::save(layers, what, [&](std::string_view bytes) -> result<void> {
@@ -99,7 +102,8 @@ void save_archive(const images::layer_store& layers, const std::vector<images::s
     output->close();
     return;
   }
-  if (done.error().code() != errc::cancelled) log::warn("saving images failed", log::kv("error", done.error().message()));
+  if (done.error().code() != errc::cancelled)
+    log::warn("saving images failed", log::kv("error", done.error().message()));
   output->close(done.error());
 }
 

@@ -15,7 +15,9 @@ namespace arca {
 namespace {
 using json = nlohmann::json;
 
-std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+std::string dump(const json& value) {
+  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
 
 int64_t size_of(const image_record& image, const layer_lookup& layers) {
   uint64_t total = 0;
@@ -42,9 +44,10 @@ json config_view(const json& given) {
   for (const auto& [key, value] : out.items())
     if (const auto found = given.find(key); found != given.end() && !found->is_null()) value = *found;
   for (const char* key : {"ExposedPorts", "Healthcheck", "StopSignal", "Shell", "ArgsEscaped"})
-    if (const auto found = given.find(key); found != given.end() && !found->is_null() && *found != json("") &&
-                                            *found != json(false) && !(found->is_array() && found->empty()) &&
-                                            !(found->is_object() && found->empty() && key != std::string("Healthcheck")))
+    if (const auto found = given.find(key);
+        found != given.end() && !found->is_null() && *found != json("") && *found != json(false) &&
+        !(found->is_array() && found->empty()) &&
+        !(found->is_object() && found->empty() && key != std::string("Healthcheck")))
       out[key] = *found;
   return out;
 }
@@ -195,8 +198,9 @@ result<std::string> list_view(const image_catalog& catalog, const layer_lookup& 
     }
     rows.emplace_back(image.get(), std::move(row));
   }
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const auto& a, const auto& b) { return unix_seconds(a.first->created) > unix_seconds(b.first->created); });
+  std::stable_sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
+    return unix_seconds(a.first->created) > unix_seconds(b.first->created);
+  });
   json out = json::array();
   for (auto& [image, row] : rows) out.push_back(std::move(row));
   return dump(out);
@@ -204,7 +208,8 @@ result<std::string> list_view(const image_catalog& catalog, const layer_lookup& 
 
 std::string inspect_view(const image_catalog& catalog, const layer_lookup& layers, const image_record& image) {
   json tags = json::array(), digests = json::array();
-  for (const auto& name : catalog.names_of(image.id)) (name.digest().empty() ? tags : digests).push_back(name.familiar());
+  for (const auto& name : catalog.names_of(image.id))
+    (name.digest().empty() ? tags : digests).push_back(name.familiar());
   auto comment = text_of(image.document, "comment");
   if (comment.empty())
     if (const auto history = image.document.find("history");
@@ -241,7 +246,8 @@ result<std::string> history_view(const image_catalog& catalog, const layer_looku
     for (const auto& step : *history) {
       uint64_t size = 0;
       if (!step.value("empty_layer", json(false)).is_boolean() || !step.value("empty_layer", json(false)).get<bool>()) {
-        if (layer >= image.chain_ids.size()) return fail(errc::internal, "too many non-empty layers in History section");
+        if (layer >= image.chain_ids.size())
+          return fail(errc::internal, "too many non-empty layers in History section");
         if (const auto info = layers(image.chain_ids[layer])) size = info->size;
         ++layer;
       }

@@ -27,7 +27,9 @@ bool is_about_content(const error& e) {
   return true;
 }
 
-std::string shown_id(const std::string& digest) { return images::hex_of(digest).substr(0, 12); }
+std::string shown_id(const std::string& digest) {
+  return images::hex_of(digest).substr(0, 12);
+}
 
 class fetcher {
  public:
@@ -93,7 +95,8 @@ class fetcher {
     });
     if (!got) return got;
     if ("sha256:" + hash.hex() != blob.digest)
-      return registry::give_up(errc::invalid_argument, "filesystem layer verification failed for digest " + blob.digest);
+      return registry::give_up(errc::invalid_argument,
+                               "filesystem layer verification failed for digest " + blob.digest);
     return refused;
   }
 
@@ -124,7 +127,8 @@ class fetcher {
     };
     const auto retrying = [&](int seconds) {
       so_far.resumed = true;
-      if (what.shown) output_.state(id, "Retrying in " + std::to_string(seconds) + (seconds == 1 ? " second" : " seconds"));
+      if (what.shown)
+        output_.state(id, "Retrying in " + std::to_string(seconds) + (seconds == 1 ? " second" : " seconds"));
     };
     auto got = from_.blob(blob, take, retrying);
     if (!got) return got;
@@ -142,7 +146,9 @@ class fetcher {
     return {};
   }
 
-  static tl::unexpected<registry::failure> fail(const error& why) { return registry::give_up(why.code(), why.message()); }
+  static tl::unexpected<registry::failure> fail(const error& why) {
+    return registry::give_up(why.code(), why.message());
+  }
 
   registry::repository& from_;
   images::layer_store& into_;
@@ -160,8 +166,10 @@ registry::outcome<void> fetch_layers(registry::repository& from, images::layer_s
                                      registry::stop_signal& stop) {
   std::vector<wanted_layer> missing;
   for (const auto& layer : layers) {
-    if (into.find(layer.chain_id)) output.state(shown_id(layer.blob.digest), "Already exists");
-    else missing.push_back(layer);
+    if (into.find(layer.chain_id))
+      output.state(shown_id(layer.blob.digest), "Already exists");
+    else
+      missing.push_back(layer);
   }
   if (missing.empty()) return {};
   return fetcher(from, into, output, stop).run(std::move(missing));

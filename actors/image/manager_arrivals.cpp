@@ -66,8 +66,8 @@ void image_manager::arrival_ended() {
   if (arrivals_ == 0) sweep();
 }
 
-// Removes layers and documents that no image and no container needs. Not while something arrives: what is unused now may
-// be part of it.
+// Removes layers and documents that no image and no container needs. Not while something arrives: what is unused now
+// may be part of it.
 void image_manager::sweep() {
   sweep_wanted_ = true;
   if (sweeping_ || arrivals_ > 0 || committing_) return;
@@ -85,22 +85,23 @@ void image_manager::sweep() {
     if (documents.count(blob) == 0) dead_blobs.push_back(blob);
   if (dead_layers.empty() && dead_blobs.empty()) return;
   sweeping_ = true;
-  offload(this, *ctx_.port, *ctx_.pool,
-          [layers = layers_, blobs = blobs_, dead_layers, dead_blobs] {
-            for (const auto& chain : dead_layers)
-              if (auto done = layers->remove(chain); !done)
-                log::warn("layer not removed", log::kv("layer", chain), log::kv("error", done.error().message()));
-            for (const auto& blob : dead_blobs)
-              if (auto done = blobs->remove(blob); !done)
-                log::warn("blob not removed", log::kv("blob", blob), log::kv("error", done.error().message()));
-            return true;
-          },
-          [this](bool) {
-            sweeping_ = false;
-            auto waiting = std::exchange(waiting_arrivals_, {});
-            for (auto& begin : waiting) arrive(std::move(begin));
-            if (sweep_wanted_) sweep();
-          });
+  offload(
+      this, *ctx_.port, *ctx_.pool,
+      [layers = layers_, blobs = blobs_, dead_layers, dead_blobs] {
+        for (const auto& chain : dead_layers)
+          if (auto done = layers->remove(chain); !done)
+            log::warn("layer not removed", log::kv("layer", chain), log::kv("error", done.error().message()));
+        for (const auto& blob : dead_blobs)
+          if (auto done = blobs->remove(blob); !done)
+            log::warn("blob not removed", log::kv("blob", blob), log::kv("error", done.error().message()));
+        return true;
+      },
+      [this](bool) {
+        sweeping_ = false;
+        auto waiting = std::exchange(waiting_arrivals_, {});
+        for (auto& begin : waiting) arrive(std::move(begin));
+        if (sweep_wanted_) sweep();
+      });
 }
 
 // ---- pull
@@ -122,7 +123,8 @@ caf::result<stream_id> image_manager::pull(const pull_image& q) {
   return promise;
 }
 
-void image_manager::join(const std::string& key, const pull_request& wanted, caf::typed_response_promise<stream_id> promise) {
+void image_manager::join(const std::string& key, const pull_request& wanted,
+                         caf::typed_response_promise<stream_id> promise) {
   const auto running = pulls_.find(key);
   if (running == pulls_.end()) {
     arrive([this, key, wanted, promise] {
@@ -151,7 +153,8 @@ void image_manager::join(const std::string& key, const pull_request& wanted, caf
                 return;
               }
               // It ended between our look and the message: a new one.
-              if (const auto found = pulls_.find(key); found != pulls_.end() && found->second == handle) pulls_.erase(found);
+              if (const auto found = pulls_.find(key); found != pulls_.end() && found->second == handle)
+                pulls_.erase(found);
               join(key, wanted, promise);
             });
 }
@@ -178,18 +181,19 @@ caf::result<stream_id> image_manager::load(const load_images& q) {
   s.output = channel;
   const auto id = ctx_.streams->put(std::move(s));
   arrive([this, input, output, platform = *platform, quiet = q.quiet] {
-    offload(this, *ctx_.port, *ctx_.pool,
-            [layers = layers_, input, output, platform, quiet] {
-              return load_archive(*layers, input, platform, quiet ? nullptr : output);
-            },
-            [this, output](result<std::vector<images::loaded_image>> loaded) {
-              if (loaded) {
-                record_loaded(std::move(*loaded), 0, output);
-                return;
-              }
-              output->fail_in_stream(loaded.error());
-              arrival_ended();
-            });
+    offload(
+        this, *ctx_.port, *ctx_.pool,
+        [layers = layers_, input, output, platform, quiet] {
+          return load_archive(*layers, input, platform, quiet ? nullptr : output);
+        },
+        [this, output](result<std::vector<images::loaded_image>> loaded) {
+          if (loaded) {
+            record_loaded(std::move(*loaded), 0, output);
+            return;
+          }
+          output->fail_in_stream(loaded.error());
+          arrival_ended();
+        });
   });
   return id;
 }
@@ -204,32 +208,34 @@ void image_manager::record_loaded(std::vector<images::loaded_image> loaded, size
   auto all = std::make_shared<std::vector<images::loaded_image>>(std::move(loaded));
   auto texts = std::make_shared<std::vector<std::string>>();
   // The documents reach the disk before the row does.
-  offload(this, *ctx_.port, *ctx_.pool,
-          [blobs = blobs_, all, at]() -> result<void> {
-            const auto& image = (*all)[at];
-            if (!image.manifest.empty()) ARCA_CHECK(blobs->put(image.manifest, image.manifest_digest));
-            ARCA_CHECK(blobs->put(image.config, image.id));
-            return {};
-          },
-          [this, all, at, texts, output](result<void> stored) {
-            change(
-                [this, all, at, texts, stored]() -> result<catalog_change> {
-                  if (!stored) return fail(stored.error());
-                  return loaded_change((*all)[at], *texts);
-                },
-                [this, all, at, texts, output](result<void> done) {
-                  if (!done) {
-                    output->fail_in_stream(done.error());
-                    arrival_ended();
-                    return;
-                  }
-                  for (const auto& text : *texts) output->stream_text(text);
-                  record_loaded(std::move(*all), at + 1, output);
-                });
-          });
+  offload(
+      this, *ctx_.port, *ctx_.pool,
+      [blobs = blobs_, all, at]() -> result<void> {
+        const auto& image = (*all)[at];
+        if (!image.manifest.empty()) ARCA_CHECK(blobs->put(image.manifest, image.manifest_digest));
+        ARCA_CHECK(blobs->put(image.config, image.id));
+        return {};
+      },
+      [this, all, at, texts, output](result<void> stored) {
+        change(
+            [this, all, at, texts, stored]() -> result<catalog_change> {
+              if (!stored) return fail(stored.error());
+              return loaded_change((*all)[at], *texts);
+            },
+            [this, all, at, texts, output](result<void> done) {
+              if (!done) {
+                output->fail_in_stream(done.error());
+                arrival_ended();
+                return;
+              }
+              for (const auto& text : *texts) output->stream_text(text);
+              record_loaded(std::move(*all), at + 1, output);
+            });
+      });
 }
 
-result<catalog_change> image_manager::loaded_change(const images::loaded_image& image, std::vector<std::string>& texts) {
+result<catalog_change> image_manager::loaded_change(const images::loaded_image& image,
+                                                    std::vector<std::string>& texts) {
   ARCA_TRY(record, parse_image(image.id, image.config));
   record.manifest_digest = image.manifest.empty() ? std::string() : image.manifest_digest;
   auto all = catalog_.put(std::move(record));
@@ -271,24 +277,25 @@ caf::result<stream_id> image_manager::import(const import_image& q) {
   auto promise = make_response_promise<stream_id>();
   auto input = in ? in->input : nullptr;
   arrive([this, input, options, name, promise, from = q.source] {
-    offload(this, *ctx_.port, *ctx_.pool,
-            [layers = layers_, blobs = blobs_, input, options, from]() -> result<images::loaded_image> {
-              auto source = from == "-" ? result<archive::byte_source>(source_of_channel(input)) : source_of_url(from);
-              if (!source) return fail(source.error());
-              ARCA_TRY(image, images::import(*layers, *source, options));
-              ARCA_CHECK(blobs->put(image.config, image.id));
-              return image;
-            },
-            [this, name, promise](result<images::loaded_image> image) mutable {
-              if (image) {
-                record_imported(*image, name, promise);
-                return;
-              }
-              // Docker answers 500 for an archive that is none.
-              const auto code = image.error().code() == errc::invalid_argument ? errc::internal : image.error().code();
-              promise.deliver(caf_error(code, image.error().message()));
-              arrival_ended();
-            });
+    offload(
+        this, *ctx_.port, *ctx_.pool,
+        [layers = layers_, blobs = blobs_, input, options, from]() -> result<images::loaded_image> {
+          auto source = from == "-" ? result<archive::byte_source>(source_of_channel(input)) : source_of_url(from);
+          if (!source) return fail(source.error());
+          ARCA_TRY(image, images::import(*layers, *source, options));
+          ARCA_CHECK(blobs->put(image.config, image.id));
+          return image;
+        },
+        [this, name, promise](result<images::loaded_image> image) mutable {
+          if (image) {
+            record_imported(*image, name, promise);
+            return;
+          }
+          // Docker answers 500 for an archive that is none.
+          const auto code = image.error().code() == errc::invalid_argument ? errc::internal : image.error().code();
+          promise.deliver(caf_error(code, image.error().message()));
+          arrival_ended();
+        });
   });
   return promise;
 }
@@ -324,7 +331,8 @@ void image_manager::record_imported(const images::loaded_image& image, const std
 
 // ---- save
 
-result<std::vector<images::saved_image>> image_manager::resolve_saved(const save_images& q, std::vector<std::string>& ids) {
+result<std::vector<images::saved_image>> image_manager::resolve_saved(const save_images& q,
+                                                                      std::vector<std::string>& ids) {
   ARCA_TRY(platform, read_platform_json(q.platform));
   std::vector<images::saved_image> out;
   std::map<std::string, size_t> place;
@@ -371,20 +379,21 @@ caf::result<stream_id> image_manager::save(const save_images& q) {
   const auto id = ctx_.streams->put(std::move(s));
   arrive([this, what = std::move(*what), ids, channel]() mutable {
     for (const auto& image : ids) send(ctx_.events, image_event("save", image, image));
-    offload(this, *ctx_.port, *ctx_.pool,
-            [layers = layers_, blobs = blobs_, what = std::move(what), ids, channel]() mutable {
-              for (size_t i = 0; i < what.size(); ++i) {
-                auto config = blobs->get(ids[i]);
-                if (!config) {
-                  channel->close(config.error());
-                  return false;
-                }
-                what[i].config = std::move(*config);
-              }
-              save_archive(*layers, what, channel);
-              return true;
-            },
-            [this](bool) { arrival_ended(); });
+    offload(
+        this, *ctx_.port, *ctx_.pool,
+        [layers = layers_, blobs = blobs_, what = std::move(what), ids, channel]() mutable {
+          for (size_t i = 0; i < what.size(); ++i) {
+            auto config = blobs->get(ids[i]);
+            if (!config) {
+              channel->close(config.error());
+              return false;
+            }
+            what[i].config = std::move(*config);
+          }
+          save_archive(*layers, what, channel);
+          return true;
+        },
+        [this](bool) { arrival_ended(); });
   });
   return id;
 }

@@ -1,5 +1,5 @@
-// What image_manager does before it answers: rows from the store, then documents and layers from the disk. What does not
-// fit together is set aside with a log line, never a reason not to start.
+// What image_manager does before it answers: rows from the store, then documents and layers from the disk. What does
+// not fit together is set aside with a log line, never a reason not to start.
 #include <unordered_set>
 
 #include "actors/image/manager_state.hpp"
@@ -24,15 +24,18 @@ result<image_inventory> read_inventory(const std::string& data_root, const loade
   out.blobs = std::make_shared<images::blob_store>(std::move(blobs));
   for (const auto& row : rows.rows) {
     auto record = read_image(out, row);
-    if (record) out.images.push_back(std::move(*record));
-    else log::error("image set aside", log::kv("image", row.key), log::kv("reason", record.error().message()));
+    if (record)
+      out.images.push_back(std::move(*record));
+    else
+      log::error("image set aside", log::kv("image", row.key), log::kv("reason", record.error().message()));
   }
   return out;
 }
 
 std::string image_of(const nlohmann::json& document) {
   const auto found = document.is_object() ? document.find("image") : document.end();
-  return document.is_object() && found != document.end() && found->is_string() ? found->get<std::string>() : std::string();
+  return document.is_object() && found != document.end() && found->is_string() ? found->get<std::string>()
+                                                                               : std::string();
 }
 }  // namespace
 
@@ -57,13 +60,13 @@ void image_manager::load_rows_of(std::vector<table> tables, std::map<table, load
 void image_manager::read_disk(std::map<table, loaded_rows> loaded) {
   auto found = std::make_shared<result<image_inventory>>();
   async_request work;
-  work.start = std::make_shared<async_start>(
-      [pool = ctx_.pool.get(), found, root = ctx_.config.data_root, rows = loaded[table::images]](std::function<void()> done) {
-        pool->post([found, root, rows, done = std::move(done)] {
-          *found = read_inventory(root, rows);
-          done();
-        });
-      });
+  work.start = std::make_shared<async_start>([pool = ctx_.pool.get(), found, root = ctx_.config.data_root,
+                                              rows = loaded[table::images]](std::function<void()> done) {
+    pool->post([found, root, rows, done = std::move(done)] {
+      *found = read_inventory(root, rows);
+      done();
+    });
+  });
   request(ctx_.port->handle(), caf::infinite, std::move(work))
       .await(
           [this, found, loaded = std::move(loaded)](const async_done&) {
@@ -84,8 +87,10 @@ void image_manager::take_up(image_inventory inventory, const std::map<table, loa
   for (const auto& row : loaded.at(table::references).rows) {
     const auto name = registry::reference::parse(row.key);
     const auto id = image_of(nlohmann::json::parse(row.document, nullptr, false));
-    if (name && catalog_.by_id(id) != nullptr) catalog_.load_name(*name, id);
-    else log::warn("image name set aside", log::kv("name", row.key), log::kv("image", id));
+    if (name && catalog_.by_id(id) != nullptr)
+      catalog_.load_name(*name, id);
+    else
+      log::warn("image name set aside", log::kv("name", row.key), log::kv("image", id));
   }
   std::unordered_set<std::string> containers;
   for (const auto& row : loaded.at(table::containers).rows) containers.insert(row.key);

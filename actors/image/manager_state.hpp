@@ -1,5 +1,6 @@
 // image_manager's class: state and the order in which changes are made. What each message means is in
-// image_manager.cpp, reading the disk at start in manager_start.cpp, load, import, save and pull in manager_arrivals.cpp.
+// image_manager.cpp, reading the disk at start in manager_start.cpp, load, import, save and pull in
+// manager_arrivals.cpp.
 #pragma once
 #include <caf/typed_event_based_actor.hpp>
 #include <deque>
@@ -55,8 +56,8 @@ class image_manager : public tracked<image_manager_internal::base> {
   caf::result<recorded_image> record(const record_pulled& q);
   caf::result<json_document> finish_pull(const pull_succeeded& q);
 
-  // ---- what brings or reads layers (manager_arrivals.cpp): nothing is removed from disk while any of it runs, and none
-  // begins while something is being removed
+  // ---- what brings or reads layers (manager_arrivals.cpp): nothing is removed from disk while any of it runs, and
+  // none begins while something is being removed
   void arrive(std::function<void()> begin);
   void arrival_ended();
   void sweep();
@@ -83,7 +84,7 @@ class image_manager : public tracked<image_manager_internal::base> {
   std::shared_ptr<images::blob_store> blobs_;
   std::deque<pending_change> changes_;
   bool committing_ = false;
-  std::map<std::string, image_pull_actor> pulls_;       // by name, platform and credentials
+  std::map<std::string, image_pull_actor> pulls_;  // by name, platform and credentials
   std::map<caf::actor_addr, std::string> pull_keys_;
   std::deque<std::function<void()>> waiting_arrivals_;
   size_t arrivals_ = 0;

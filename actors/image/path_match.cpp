@@ -24,8 +24,8 @@ bool class_rune(std::string_view& pattern, std::string_view& rune) {
 
 enum class step : uint8_t { match, no_match, bad };
 
-// Matches the beginning of `name` with a pattern without "*"; what is left of `name` in `rest`. The whole pattern is read
-// even after it failed, so that a bad one is always found.
+// Matches the beginning of `name` with a pattern without "*"; what is left of `name` in `rest`. The whole pattern is
+// read even after it failed, so that a bad one is always found.
 step match_chunk(std::string_view chunk, std::string_view name, std::string_view& rest) {
   bool failed = false;
   while (!chunk.empty()) {

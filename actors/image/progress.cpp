@@ -17,10 +17,14 @@ std::string line_of(const json& value) {
   std::string out;
   out.reserve(plain.size() + 8);
   for (const char c : plain) {
-    if (c == '>') out += "\\u003e";
-    else if (c == '<') out += "\\u003c";
-    else if (c == '&') out += "\\u0026";
-    else out += c;
+    if (c == '>')
+      out += "\\u003e";
+    else if (c == '<')
+      out += "\\u003c";
+    else if (c == '&')
+      out += "\\u0026";
+    else
+      out += c;
   }
   return out + "\r\n";
 }
@@ -45,12 +49,16 @@ std::string progress_bar(int64_t current, int64_t total) {
     std::snprintf(numbers.data(), numbers.size(), "%8s", human_size(static_cast<double>(current)).c_str());
     return numbers.data();
   }
-  const int filled = std::min(50, static_cast<int>(static_cast<double>(current) / static_cast<double>(total) * 100) / 2);
+  const int filled =
+      std::min(50, static_cast<int>(static_cast<double>(current) / static_cast<double>(total) * 100) / 2);
   const auto now = human_size(static_cast<double>(current));
-  if (current > total) std::snprintf(numbers.data(), numbers.size(), "%8s", now.c_str());
-  else std::snprintf(numbers.data(), numbers.size(), "%8s/%s", now.c_str(), human_size(static_cast<double>(total)).c_str());
-  return '[' + std::string(static_cast<size_t>(filled), '=') + '>' + std::string(static_cast<size_t>(50 - filled), ' ') + "] " +
-         numbers.data();
+  if (current > total)
+    std::snprintf(numbers.data(), numbers.size(), "%8s", now.c_str());
+  else
+    std::snprintf(numbers.data(), numbers.size(), "%8s/%s", now.c_str(),
+                  human_size(static_cast<double>(total)).c_str());
+  return '[' + std::string(static_cast<size_t>(filled), '=') + '>' +
+         std::string(static_cast<size_t>(50 - filled), ' ') + "] " + numbers.data();
 }
 
 bool progress_output::add(std::shared_ptr<byte_channel> client) {
@@ -107,8 +115,10 @@ void progress_output::write(const std::string& id, std::string line, bool option
       heads_.push_back(line);
     } else {
       const auto found = std::find_if(layers_.begin(), layers_.end(), [&](const auto& l) { return l.id == id; });
-      if (found == layers_.end()) layers_.push_back({id, line});
-      else found->line = line;
+      if (found == layers_.end())
+        layers_.push_back({id, line});
+      else
+        found->line = line;
     }
     const auto shared = std::make_shared<const std::string>(std::move(line));
     for (const auto& client : clients_)
@@ -139,13 +149,18 @@ void progress_output::bytes(const std::string& id, const std::string& text, int6
   }
   json detail = {{"current", current}};
   if (total > 0) detail["total"] = total;
-  write(id, line_of({{"status", text}, {"progressDetail", detail}, {"progress", progress_bar(current, total)}, {"id", id}}),
+  write(id,
+        line_of({{"status", text}, {"progressDetail", detail}, {"progress", progress_bar(current, total)}, {"id", id}}),
         true);
 }
 
-void progress_output::stream_text(const std::string& text) { write({}, line_of({{"stream", text}}), false); }
+void progress_output::stream_text(const std::string& text) {
+  write({}, line_of({{"stream", text}}), false);
+}
 
-void progress_output::finish() { finish(error()); }
+void progress_output::finish() {
+  finish(error());
+}
 
 void progress_output::fail_in_stream(const error& why) {
   write({}, line_of({{"errorDetail", {{"message", why.message()}}}, {"error", why.message()}}), false);

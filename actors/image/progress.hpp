@@ -1,5 +1,5 @@
-// The lines of pull and load as Docker writes them, fanned out to every client of the same work. Thread-safe: the threads
-// of a pull write, clients come and go.
+// The lines of pull and load as Docker writes them, fanned out to every client of the same work. Thread-safe: the
+// threads of a pull write, clients come and go.
 #pragma once
 #include <chrono>
 #include <functional>
@@ -32,13 +32,13 @@ class progress_output {
   void state(const std::string& id, const std::string& text);    ///< of a layer: with "progressDetail": {}
   /// At most ten lines a second for each id; the line that reaches `total` always.
   void bytes(const std::string& id, const std::string& text, int64_t current, int64_t total);
-  void stream_text(const std::string& text);                     ///< {"stream": text}
+  void stream_text(const std::string& text);  ///< {"stream": text}
   /// The end. An error after the first line is a last line {"errorDetail": …}, as in Docker; before it, only failure().
   void finish();
   void finish(const error& why);
   /// The end by an error that is a line in any case (load answers 200 before it has looked at the archive).
   void fail_in_stream(const error& why);
-  const error& failure() const noexcept { return failure_; }     ///< after on_begun; errc::none if lines were written
+  const error& failure() const noexcept { return failure_; }  ///< after on_begun; errc::none if lines were written
   bool begun() const;
 
  private:
@@ -50,8 +50,8 @@ class progress_output {
 
   mutable std::mutex lock_;
   std::vector<std::shared_ptr<byte_channel>> clients_;
-  std::vector<std::string> heads_;        // lines that a late client needs ("Pulling from")
-  std::vector<layer_line> layers_;        // the last line of each layer, in order
+  std::vector<std::string> heads_;  // lines that a late client needs ("Pulling from")
+  std::vector<layer_line> layers_;  // the last line of each layer, in order
   std::map<std::string, std::chrono::steady_clock::time_point> shown_;
   std::function<void()> last_gone_, begun_callback_;
   bool begun_ = false, ended_ = false;

@@ -7,13 +7,19 @@
 
 namespace arca {
 namespace {
-registry::platform_spec spec_of(const images::platform& p) { return {p.os, p.architecture, p.variant}; }
+registry::platform_spec spec_of(const images::platform& p) {
+  return {p.os, p.architecture, p.variant};
+}
 }  // namespace
 
 struct pull_job::impl {
   impl(pull_request r, registry::client_options o, std::shared_ptr<images::layer_store> l,
        std::shared_ptr<images::blob_store> b, catalog_access c, std::shared_ptr<progress_output> out)
-      : request(std::move(r)), layers(std::move(l)), blobs(std::move(b)), catalog(std::move(c)), output(std::move(out)),
+      : request(std::move(r)),
+        layers(std::move(l)),
+        blobs(std::move(b)),
+        catalog(std::move(c)),
+        output(std::move(out)),
         repository(std::move(o), request.name, request.who, stop) {}
 
   pull_request request;
@@ -27,7 +33,9 @@ struct pull_job::impl {
   images::platform platform() const { return request.platform.empty() ? images::host_platform() : request.platform; }
 
   // A failure of the registry in the words of docker pull for the name that was asked for.
-  error words(const registry::failure& f, const registry::reference& name) const { return registry::pull_error(f, name); }
+  error words(const registry::failure& f, const registry::reference& name) const {
+    return registry::pull_error(f, name);
+  }
 
   result<void> all() {
     bool news = false;
@@ -115,7 +123,8 @@ struct pull_job::impl {
     std::vector<wanted_layer> wanted;
     for (size_t i = 0; i < manifest.layers.size(); ++i)
       wanted.push_back({manifest.layers[i], image.diff_ids[i], image.chain_ids[i]});
-    if (auto done = fetch_layers(repository, *layers, wanted, *output, stop); !done) return fail(words(done.error(), name));
+    if (auto done = fetch_layers(repository, *layers, wanted, *output, stop); !done)
+      return fail(words(done.error(), name));
     ARCA_CHECK(blobs->put(text->body, text->digest));
     ARCA_CHECK(blobs->put(*document, arrived.id));
     arrived.document = std::move(*document);
@@ -125,12 +134,15 @@ struct pull_job::impl {
 };
 
 pull_job::pull_job(pull_request request, registry::client_options options, std::shared_ptr<images::layer_store> layers,
-                   std::shared_ptr<images::blob_store> blobs, catalog_access catalog, std::shared_ptr<progress_output> output)
+                   std::shared_ptr<images::blob_store> blobs, catalog_access catalog,
+                   std::shared_ptr<progress_output> output)
     : self_(std::make_unique<impl>(std::move(request), std::move(options), std::move(layers), std::move(blobs),
                                    std::move(catalog), std::move(output))) {}
 pull_job::~pull_job() = default;
 
-void pull_job::cancel() noexcept { self_->stop.request(); }
+void pull_job::cancel() noexcept {
+  self_->stop.request();
+}
 
 void pull_job::run() noexcept {
   result<void> done = fail(errc::internal, "the pull ended unexpectedly");
@@ -142,7 +154,8 @@ void pull_job::run() noexcept {
   if (done) {
     self_->output->finish();
   } else {
-    log::info("pull failed", log::kv("image", self_->request.name.familiar()), log::kv("error", done.error().message()));
+    log::info("pull failed", log::kv("image", self_->request.name.familiar()),
+              log::kv("error", done.error().message()));
     self_->output->finish(done.error());
   }
 }

@@ -27,7 +27,8 @@ struct arrived_image {
 /// What the job needs of the catalog; called on the job's threads, may wait.
 struct catalog_access {
   /// Id of the image that NAME@DIGEST is here and that serves the platform; empty if there is none.
-  std::function<result<std::string>(const registry::reference&, const std::string& digest, const images::platform&)> known;
+  std::function<result<std::string>(const registry::reference&, const std::string& digest, const images::platform&)>
+      known;
   /// Is there an image with this id?
   std::function<result<bool>(const std::string& id)> has;
   /// Records it, on disk when this returns. True: something is new (a name or an image). errc::gone: the image that was
@@ -38,8 +39,8 @@ struct catalog_access {
 };
 
 struct pull_request {
-  registry::reference name;    ///< a bare name pulls every tag
-  images::platform platform;   ///< empty: this machine's
+  registry::reference name;   ///< a bare name pulls every tag
+  images::platform platform;  ///< empty: this machine's
   registry::credentials who;
 };
 

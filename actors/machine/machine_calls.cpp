@@ -35,10 +35,13 @@ caf::result<process_started> machine::start(const start_process& request) {
           return;
         }
         auto plan = std::make_shared<launch::prepared_exec>(std::move(*prepared));
+        // A quick process ends before the call is answered: its exit is reported only when its output has been read.
+        if (plan->stdio) processes_[plan->request.process_id].binding = ++bindings_;
         call_agent<vm::agent_started>(
             [plan](vm::agent_client& agent, auto done) { agent.exec(plan->request, launcher_limit, std::move(done)); },
             [this, promise, io, plan](result<vm::agent_started> started) mutable {
               if (!started) {
+                processes_.erase(plan->request.process_id);
                 plan->words.text = started.error().message();
                 promise.deliver(to_caf(started.error().code() == errc::internal ? oci::launch_error(plan->words)
                                                                                 : started.error()));

@@ -79,17 +79,21 @@ void append_summary(std::string& out, std::string_view summary, const container_
     go::append_string(literal, text);
     return literal.substr(1, literal.size() - 2);
   };
-  for (const char c : summary) {
-    if (c == '\x01') {
+  while (!summary.empty()) {
+    size_t plain = 0;
+    while (plain < summary.size() && static_cast<unsigned char>(summary[plain]) > 3) ++plain;
+    out.append(summary, 0, plain);
+    if (plain == summary.size()) break;
+    const char mark = summary[plain];
+    summary.remove_prefix(plain + 1);
+    if (mark == '\x01') {
       out += quoted(status_text(r, now_nanos));
-    } else if (c == '\x03') {
+    } else if (mark == '\x03') {
       out += quoted(options.image_moved ? r.image_id : r.image_ref);
-    } else if (c == '\x02') {
+    } else if (mark == '\x02') {
       if (options.with_size && options.size_rw != 0) out += ",\"SizeRw\":" + std::to_string(options.size_rw);
       if (options.with_size && options.size_root_fs != 0)
         out += ",\"SizeRootFs\":" + std::to_string(options.size_root_fs);
-    } else {
-      out += c;
     }
   }
   if (!options.version.before(46) || object_of(r.host_config, "Annotations").empty()) return;

@@ -54,12 +54,14 @@ bool process::open_log() {
 
 uint64_t process::next_sequence() {
   const std::lock_guard guard(log_lock_);
+  settled_ = log_broken_ = false;
   if (has_log()) files_->set_live(true);
   return open_log() ? writer_->position().next_sequence : known_sequence_ + 1;
 }
 
 void process::bind(unique_fd socket, std::function<void(bool)> on_end) {
   const auto fd = std::make_shared<unique_fd>(std::move(socket));
+  bound_ = true;
   const bool posted = loop_->post([me = self(), fd, on_end] { me->bound(std::move(*fd), on_end); });
   if (!posted) on_end(false);
 }
@@ -101,6 +103,7 @@ void process::on_end() {
   }
   if (has_log()) files_->notify();
   const auto socket = std::move(socket_);
+  bound_ = false;
   socket->close();
   auto told = std::move(on_end_);
   on_end_ = nullptr;
@@ -111,6 +114,7 @@ void process::on_end() {
 void process::on_broken(std::string_view why) {
   log::debug("stdio connection ended early", log::kv("why", why));
   socket_.reset();
+  bound_ = false;
   auto told = std::move(on_end_);
   on_end_ = nullptr;
   if (told) told(false);
@@ -177,6 +181,7 @@ void process::resize(uint32_t rows, uint32_t columns) {
 }
 
 void process::finish() {
+  if (!bound_) settle_log();
   loop_->post([me = self()] { me->begin_finish(); });
 }
 
@@ -202,8 +207,23 @@ void process::drain() {
   if (finishing_) complete_finish();
 }
 
+/// Writes what has begun and closes the log. Once a run: the container's files may be removed right after finish().
+void process::settle_log() {
+  if (!has_log()) return;
+  const std::lock_guard guard(log_lock_);
+  if (settled_) return;
+  settled_ = true;
+  // A container that was never started needs no files; one of an earlier daemon may have an unfinished line.
+  if (!writer_->opened() && ::access((options_.log.path + ".checkpoint").c_str(), F_OK) != 0) return;
+  if (!open_log()) return;
+  raw_buffer room;
+  if (writer_->unfinished()) writer_->end_lines(room);
+  writer_->close();
+}
+
 void process::complete_finish() {
   finishing_ = false;
+  bound_ = false;
   if (socket_) {
     const auto socket = std::move(socket_);
     socket->close();
@@ -214,15 +234,7 @@ void process::complete_finish() {
   }
   size_.reset();
   stdin_over_ = false;  // clients may attach for the next start from now on
-  if (has_log()) {
-    const std::lock_guard guard(log_lock_);
-    // A container that was never started needs no files; one of an earlier daemon may have an unfinished line.
-    const bool written = writer_->opened() || ::access((options_.log.path + ".checkpoint").c_str(), F_OK) == 0;
-    if (written && open_log()) {
-      if (writer_->unfinished()) writer_->end_lines(scratch());
-      writer_->close();
-    }
-  }
+  settle_log();
   if (has_log()) files_->set_live(false);
   const auto clients = clients_;
   for (const auto& client : clients) {
@@ -238,8 +250,10 @@ void process::restart() {
     const std::lock_guard guard(log_lock_);
     ++run_;
     known_sequence_ = 0;
+    settled_ = false;
     if (open_log()) {
-      if (writer_->unfinished()) writer_->end_lines(scratch());
+      raw_buffer room;
+      if (writer_->unfinished()) writer_->end_lines(room);
       writer_->restart();
     }
   }

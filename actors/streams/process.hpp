@@ -76,6 +76,7 @@ class process final : public process_io, public stdio_socket::owner {
 
   // ---- log
   bool has_log() const { return files_ != nullptr; }
+  void settle_log();
   bool open_log();  ///< under log_lock_; false: there is none or it cannot be opened
 
   const std::shared_ptr<io_loop> loop_;
@@ -83,10 +84,12 @@ class process final : public process_io, public stdio_socket::owner {
   const options options_;
   const std::shared_ptr<log_files> files_;  ///< null: driver none
   std::atomic<uint64_t> last_client_{0};
+  std::atomic<bool> bound_{false};  ///< a socket may still bring bytes
 
   std::mutex log_lock_;  ///< the log writer: the loop, and next_sequence() and restart() of an actor
   std::optional<log_writer> writer_;
   bool log_broken_ = false;
+  bool settled_ = false;         ///< the run's last line is written, the files are closed
   uint64_t run_ = 1;             ///< of the process; records of an earlier one are dropped
   uint64_t known_sequence_ = 0;  ///< of the last record that came, where there is no log
 

@@ -50,7 +50,9 @@ struct attach_options {
 class process_io : public std::enable_shared_from_this<process_io> {
  public:
   struct options {
-    bool tty = false, open_stdin = false, stdin_once = false;
+    bool tty = false, open_stdin = false;
+    bool stdin_once = false;         ///< without tty: stdin ends with the first client's input (execs: true); else the
+                                     ///< end of a client's input ends that client
     log_options log;  ///< path empty: no log
   };
   static std::shared_ptr<process_io> make(stdio_service& service, options o);
@@ -63,7 +65,8 @@ class process_io : public std::enable_shared_from_this<process_io> {
   /// The number of the first record that is not in the log yet (1 for a fresh one): for the hello. Reads the checkpoint
   /// and cuts a torn last line the first time.
   virtual uint64_t next_sequence() = 0;
-  /// A client. With `stream`, output ends when the process's output ends (or at once if it already did).
+  /// A client. With `stream`, output ends at finish(). A client that comes after finish() waits for the next start, as
+  /// in Docker. The consumer must read the output to its end or abort it.
   virtual stream attach(const attach_options& o) = 0;
   virtual void resize(uint32_t rows, uint32_t columns) = 0;
   /// The process is over (or never started): flushes, then ends every attached client.

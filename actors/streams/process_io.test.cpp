@@ -344,6 +344,22 @@ TEST_CASE("finish takes what still lies in the socket into the log, past a stall
   CHECK_FALSE(read_all(*stalled.output).empty());  // and it ends
 }
 
+TEST_CASE("the files may be removed right after finish, as often as it is called") {
+  for (int i = 0; i < 20; ++i) {
+    harness h;
+    h.start(h.options());
+    h.agent.output("no newline");
+    h.agent.end();
+    CHECK(eventually([&] { return h.ended == 1; }));
+    h.io->finish();
+    std::filesystem::remove(h.dir / "c-json.log");
+    std::filesystem::remove(h.dir / "c-json.log.checkpoint");
+    h.io->finish();
+    ::poll(nullptr, 0, 1);
+    CHECK_FALSE(std::filesystem::exists(h.dir / "c-json.log"));
+  }
+}
+
 TEST_CASE("logs follow a running process to its end") {
   harness h;
   auto o = h.options();

@@ -49,8 +49,30 @@ awaitable<void> add_sizes(call& c, const container_actor& of, model::summary_opt
 
 }  // namespace
 
+std::shared_ptr<const std::string> list_cache::find(const std::shared_ptr<const directory>& of,
+                                                    const std::string& query, int api, int64_t second) const {
+  const std::lock_guard guard(lock_);
+  return of_ == of && second_ == second && api_ == api && query_ == query ? text_ : nullptr;
+}
+
+void list_cache::put(std::shared_ptr<const directory> of, std::string query, int api, int64_t second,
+                     std::shared_ptr<const std::string> text) {
+  const std::lock_guard guard(lock_);
+  of_.swap(of);  // the old ones are destroyed without the lock
+  text_.swap(text);
+  query_ = std::move(query);
+  api_ = api;
+  second_ = second;
+}
+
 // From the directory alone, without a mailbox; only `size` and the filter `ancestor` ask an actor.
 awaitable<response> container_list(call& c) {
+  const auto directory = engine_of(c).containers();
+  const auto now = now_nanos();
+  const auto second = now / 1'000'000'000;
+  auto& cache = c.services_of_server->lists;
+  if (const auto known = cache.find(directory, c.req.query_text, c.req.version.minor, second))
+    co_return response::json(200, *known);
   model::list_options options;
   auto where = model::filters::parse(c.req.query.get("filters"));
   if (!where) co_return error_response(where.error());
@@ -61,7 +83,6 @@ awaitable<response> container_list(call& c) {
     if (!number) co_return error_response(number.error());
     options.limit = *number;
   }
-  const auto directory = engine_of(c).containers();
   std::vector<model::record_ptr> records;
   records.reserve(directory->by_id().size());
   for (const auto& [id, entry] : directory->by_id()) records.push_back(entry.record);
@@ -80,17 +101,20 @@ awaitable<response> container_list(call& c) {
   const auto selected = model::select_containers(std::move(records), options, lookups);
   if (!selected) co_return error_response(selected.error());
 
-  const auto now = now_nanos();
+  const bool with_sizes = c.req.query.flag("size");
   std::string text = "[";
   for (const auto& record : *selected) {
     const auto& entry = directory->by_id().at(record->id);
     if (text.size() > 1) text += ',';
     if (text.size() == 1) text.reserve((entry.summary->size() + 64) * selected->size());
     model::summary_options shown{.version = c.req.version};
-    if (c.req.query.flag("size")) co_await add_sizes(c, entry.handle, shown);
+    if (with_sizes) co_await add_sizes(c, entry.handle, shown);
     model::append_summary(text, *entry.summary, *record, now, shown);
   }
-  co_return response::json(200, text += "]\n");
+  text += "]\n";
+  if (!with_sizes && !options.where.contains("ancestor"))
+    cache.put(directory, c.req.query_text, c.req.version.minor, second, std::make_shared<const std::string>(text));
+  co_return response::json(200, std::move(text));
 }
 
 awaitable<response> container_inspect(call& c) {

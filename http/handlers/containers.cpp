@@ -5,6 +5,7 @@
 #include "actors/model/list_filters.hpp"
 #include "actors/model/signals.hpp"
 #include "http/handlers/common.hpp"
+#include "persistence/base/text.hpp"
 
 namespace arca::http {
 namespace {
@@ -56,6 +57,8 @@ awaitable<response> container_start(call& c) {
     co_return failed(
         errc::invalid_argument,
         "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24");
+  if (!c.req.query.get("checkpoint").empty())
+    co_return failed(errc::invalid_argument, "checkpoint is only supported in experimental mode");
   co_return done(co_await tell(c, start_container{}));
 }
 
@@ -146,7 +149,10 @@ awaitable<response> container_remove(call& c) {
   m.force = c.req.query.flag("force");
   m.volumes = c.req.query.flag("v");
   m.link = c.req.query.flag("link");
-  co_return done(co_await tell(c, m));
+  auto removed = co_await tell(c, m);
+  if (!removed && removed.error().code() == errc::conflict && removed.error().message().starts_with("container is "))
+    removed = fail(removed.error().wrap("cannot remove container " + go_quote(c.req.param)));
+  co_return done(removed);
 }
 
 awaitable<response> container_prune(call& c) {

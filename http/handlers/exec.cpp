@@ -28,6 +28,20 @@ awaitable<response> exec_create(call& c) {
   co_return response::json(201, model::dump({{"Id", made->id}}));
 }
 
+namespace {
+// Docker looks at the container before it looks at the session.
+std::optional<error> container_stopped(engine& e, const std::string& exec_id) {
+  const auto directory = e.containers();
+  const auto found = directory->by_id().find(e.execs().container_of(exec_id));
+  if (found == directory->by_id().end()) return std::nullopt;
+  const auto& record = *found->second.record;
+  if (record.state.status == model::container_status::paused)
+    return error(errc::conflict, "Container " + record.name + " is paused, unpause the container before exec");
+  if (model::shows_running(record)) return std::nullopt;
+  return error(errc::conflict, "container " + record.id + " is not running");
+}
+}  // namespace
+
 // What goes wrong after the checks comes as output of the session (the actor sees to it).
 awaitable<response> exec_start(call& c) {
   const auto body = co_await json_body(c);
@@ -36,6 +50,7 @@ awaitable<response> exec_start(call& c) {
   if (!options) co_return error_response(options.error());
   const auto found = engine_of(c).execs().find(c.req.param);
   if (!found) co_return error_response(found.error());
+  if (const auto stopped = container_stopped(engine_of(c), c.req.param)) co_return error_response(*stopped);
   start_exec m;
   m.detach = options->detach;
   m.tty = options->tty;

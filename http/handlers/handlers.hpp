@@ -10,12 +10,14 @@ namespace arca::http {
 ARCA_HANDLER(ping);
 ARCA_HANDLER(version);
 ARCA_HANDLER(info);
-ARCA_HANDLER(auth);
 ARCA_HANDLER(events);
 ARCA_HANDLER(disk_usage);
 ARCA_HANDLER(actors);
 ARCA_HANDLER(session);
 ARCA_HANDLER(grpc);
+
+// login.cpp
+ARCA_HANDLER(auth);
 
 // container_views.cpp
 ARCA_HANDLER(container_list);

@@ -1,6 +1,9 @@
 // Images, but for what streams.
 #include <nlohmann/json.hpp>
 
+#include "actors/model/filters.hpp"
+#include "actors/model/go_json.hpp"
+#include "actors/model/go_schema.hpp"
 #include "http/handlers/common.hpp"
 
 namespace arca::http {
@@ -10,23 +13,39 @@ const image_manager_actor& manager(call& c) {
   return engine_of(c).context().images;
 }
 
-// Clients before 1.44 know a VirtualSize, those before 1.45 a ContainerConfig.
-void add_old_fields(nlohmann::json& image, model::api_version version, bool inspected) {
-  if (!image.is_object()) return;
-  if (version.before(44) && image.contains("Size")) image["VirtualSize"] = image["Size"];
-  if (inspected && version.before(45)) image["ContainerConfig"] = nlohmann::json::object();
+std::string text_of(const nlohmann::json& value) {
+  return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-result<json_document> for_version(result<json_document> d, model::api_version version, bool inspected) {
-  if (!d || !version.before(45)) return d;
-  auto parsed = nlohmann::json::parse(d->text, nullptr, false);
-  if (parsed.is_array()) {
-    for (auto& image : parsed) add_old_fields(image, version, inspected);
-  } else {
-    add_old_fields(parsed, version, inspected);
+// What older clients see in GET /images/json.
+void make_older(nlohmann::json& image, model::api_version version) {
+  if (!image.is_object()) return;
+  image["Containers"] = -1;
+  if (version.before(44) && image.contains("Size")) image["VirtualSize"] = image["Size"];
+  if (!version.before(43)) return;
+  auto& tags = image["RepoTags"];
+  auto& digests = image["RepoDigests"];
+  if (tags.empty() && digests.empty()) {
+    tags = {"<none>:<none>"};
+    digests = {"<none>@<none>"};
   }
-  if (!parsed.is_discarded()) d->text = parsed.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  return d;
+  if (tags.empty()) tags = nullptr;
+  if (digests.empty()) digests = nullptr;
+}
+
+// Docker's container.Config as it prints it, from a value that may lack fields.
+nlohmann::json whole_config(nlohmann::json given) {
+  if (!given.is_object()) given = nlohmann::json::object();
+  model::go::fill(given, model::go::container_config);
+  return nlohmann::json::parse(model::go::marshal(given, model::go::container_config), nullptr, false);
+}
+
+// What older clients see in GET /images/NAME/json.
+void make_older_inspect(nlohmann::json& image, model::api_version version) {
+  if (!image.is_object()) return;
+  if (version.before(44) && image.contains("Size")) image["VirtualSize"] = image["Size"];
+  if (version.before(45)) image["ContainerConfig"] = whole_config({});
+  if (version.before(50)) image["Config"] = whole_config(std::move(image["Config"]));
 }
 
 }  // namespace
@@ -39,7 +58,21 @@ awaitable<response> image_list(call& c) {
   m.shared_size = q.flag("shared-size");
   m.manifests = q.flag("manifests");
   m.filters = q.get("filters");
-  co_return document(for_version(co_await ask_with_deadline(c, manager(c), std::move(m)), c.req.version, false));
+  if (const auto& name = q.get("filter"); !name.empty() && c.req.version.before(41)) {  // what came before filters
+    auto filters = model::filters::parse(m.filters);
+    if (!filters) co_return error_response(filters.error());
+    filters->add("reference", name);
+    m.filters = filters->to_json();
+  }
+  auto listed = co_await ask_with_deadline(c, manager(c), std::move(m));
+  if (listed && c.req.version.before(51)) {
+    auto images = nlohmann::json::parse(listed->text, nullptr, false);
+    if (images.is_array()) {
+      for (auto& image : images) make_older(image, c.req.version);
+      listed->text = text_of(images);
+    }
+  }
+  co_return document(std::move(listed));
 }
 
 awaitable<response> image_inspect(call& c) {
@@ -49,7 +82,13 @@ awaitable<response> image_inspect(call& c) {
   m.manifests = c.req.query.flag("manifests");
   if (m.manifests && !m.platform.empty())
     co_return failed(errc::invalid_argument, "conflicting options: manifests and platform options cannot both be set");
-  co_return document(for_version(co_await ask_with_deadline(c, manager(c), std::move(m)), c.req.version, true));
+  auto found = co_await ask_with_deadline(c, manager(c), std::move(m));
+  if (found && c.req.version.before(50)) {
+    auto image = nlohmann::json::parse(found->text, nullptr, false);
+    make_older_inspect(image, c.req.version);
+    if (!image.is_discarded()) found->text = text_of(image);
+  }
+  co_return document(std::move(found));
 }
 
 awaitable<response> image_history(call& c) {

@@ -1,9 +1,7 @@
-// Ping, version, info, events, actors; login and BuildKit's upgrades.
+// Ping, version, info, events, actors and BuildKit's upgrades.
 #include <nlohmann/json.hpp>
 
 #include "actors/model/filters.hpp"
-#include "actors/model/go_json.hpp"
-#include "actors/model/go_schema.hpp"
 #include "actors/streams/byte_channel.hpp"
 #include "http/handlers/common.hpp"
 #include "persistence/base/text.hpp"
@@ -87,19 +85,6 @@ awaitable<response> actors(call& c) {
                     {"busy_ms", row.busy_ms}});
   const nlohmann::json answer{{"actors", std::move(rows)}};
   co_return response::json(200, answer.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-}
-
-// The body is checked as Docker does (with its 500); logging in itself is not built yet.
-awaitable<response> auth(call& c) {
-  auto body = co_await c.read_body(largest_json_body);
-  if (!body) co_return failed(errc::internal, body.error().message());
-  if (body->empty()) co_return failed(errc::internal, "EOF");
-  const auto config = model::go::unmarshal(*body, model::go::auth_config);
-  if (!config) {
-    const auto& text = config.error().message();
-    co_return failed(errc::internal, text == "unexpected end of JSON input" ? "unexpected EOF" : text);
-  }
-  co_return unsupported("logging in to a registry through the API (POST /auth) is");
 }
 
 awaitable<response> disk_usage(call& c) {

@@ -1,4 +1,5 @@
 // What Arca does not do, in Docker's words where Docker has some.
+#include "actors/model/filters.hpp"
 #include "http/handlers/common.hpp"
 
 namespace arca::http {
@@ -61,7 +62,23 @@ awaitable<response> export_unsupported(call& c) {
 awaitable<response> websocket_unsupported(call& c) {
   co_return refuse_for_container(c, "attaching by WebSocket is");
 }
-awaitable<response> search_unsupported(call&) {
+// The values are checked as Docker does.
+awaitable<response> search_unsupported(call& c) {
+  static constexpr std::string_view accepted[] = {"is-automated", "is-official", "stars"};
+  if (const auto& limit = c.req.query.get("limit"); !limit.empty()) {
+    const auto number = go_atoi(limit);
+    if (!number) co_return failed(errc::invalid_argument, "invalid limit specified: " + number.error().message());
+    if (*number != 0 && (*number < 1 || *number > 100))
+      co_return failed(errc::invalid_argument, "limit " + limit + " is outside the range of [1, 100]");
+  }
+  const auto filters = model::filters::parse(c.req.query.get("filters"));
+  if (!filters) co_return error_response(filters.error());
+  if (const auto good = filters->validate(accepted); !good) co_return error_response(good.error());
+  for (const auto* key : {"is-automated", "is-official"})
+    if (const auto flag = filters->get_bool(key, false); !flag) co_return error_response(flag.error());
+  for (const auto& stars : filters->get("stars"))
+    if (const auto number = go_atoi(stars); !number)
+      co_return failed(errc::invalid_argument, "invalid filter 'stars=" + stars + "': " + number.error().message());
   co_return unsupported("searching for images is");
 }
 awaitable<response> push_unsupported(call&) {

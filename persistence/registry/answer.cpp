@@ -52,9 +52,12 @@ bool bearer_failure(const http_response& answer, failure& out) {
     if (kind == c.parameters.end()) continue;
     const auto described = c.parameters.find("error_description");
     const auto text = described == c.parameters.end() ? std::string() : described->second;
-    if (kind->second == "invalid_token") out = protocol_failure("UNAUTHORIZED", text);
-    else if (kind->second == "insufficient_scope") out = protocol_failure("DENIED", text);
-    else continue;
+    if (kind->second == "invalid_token")
+      out = protocol_failure("UNAUTHORIZED", text);
+    else if (kind->second == "insufficient_scope")
+      out = protocol_failure("DENIED", text);
+    else
+      continue;
     return true;
   }
   return false;
@@ -84,7 +87,8 @@ failure body_failure(int status, const std::string& body) {
 
 int retry_after(const http_response& answer) {
   const auto value = answer.header("Retry-After");
-  if (value.empty() || value.size() > 6 || !std::all_of(value.begin(), value.end(), [](char c) { return c >= '0' && c <= '9'; }))
+  if (value.empty() || value.size() > 6 ||
+      !std::all_of(value.begin(), value.end(), [](char c) { return c >= '0' && c <= '9'; }))
     return 0;
   return std::stoi(value);
 }

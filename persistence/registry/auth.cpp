@@ -134,6 +134,8 @@ std::vector<challenge> parse_challenges(const std::vector<std::string>& headers)
   return out;
 }
 
-std::string basic_header(const credentials& c) { return "Basic " + base64(c.username + ':' + c.password); }
+std::string basic_header(const credentials& c) {
+  return "Basic " + base64(c.username + ':' + c.password);
+}
 
 }  // namespace arca::registry

@@ -18,7 +18,7 @@ credentials parse_credentials(const std::string& json_text);
 bool meant_for(const credentials& c, const std::string& domain);
 
 struct challenge {
-  std::string scheme;                            ///< lower case: "basic", "bearer"
+  std::string scheme;                             ///< lower case: "basic", "bearer"
   std::map<std::string, std::string> parameters;  ///< names in lower case
 };
 /// All challenges of the given header values; malformed ones are left out.

@@ -16,9 +16,13 @@ constexpr int max_blob_attempts = 50;  // in all, however far each of them came
 using response_ptr = std::unique_ptr<http_response>;
 
 // A mirror that fails, in whatever way, leaves it to the next endpoint; but not what we ourselves refuse or were told.
-bool next_may_do(const failure& f) { return !f.final; }
+bool next_may_do(const failure& f) {
+  return !f.final;
+}
 
-tl::unexpected<failure> wrong(std::string message) { return give_up(errc::invalid_argument, std::move(message)); }
+tl::unexpected<failure> wrong(std::string message) {
+  return give_up(errc::invalid_argument, std::move(message));
+}
 
 int64_t first_byte(const std::string& content_range) {  // "bytes 5-9/10"
   if (!content_range.starts_with("bytes ")) return -1;
@@ -30,7 +34,8 @@ int64_t first_byte(const std::string& content_range) {  // "bytes 5-9/10"
 
 std::string next_page(const std::string& link) {  // </v2/x/tags/list?last=b&n=2>; rel="next"
   const auto open = link.find('<'), close = link.find('>');
-  if (open == std::string::npos || close == std::string::npos || close < open || link.find("next", close) == std::string::npos)
+  if (open == std::string::npos || close == std::string::npos || close < open ||
+      link.find("next", close) == std::string::npos)
     return {};
   return link.substr(open + 1, close - open - 1);
 }
@@ -78,7 +83,9 @@ struct repository::impl : requester {
     return fail(std::move(last));
   }
 
-  std::string manifest_path(const std::string& tag_or_digest) const { return name.path() + "/manifests/" + tag_or_digest; }
+  std::string manifest_path(const std::string& tag_or_digest) const {
+    return name.path() + "/manifests/" + tag_or_digest;
+  }
 
   outcome<manifest_text> get_manifest(endpoint& at, const std::string& tag_or_digest, bool by_digest) {
     auto answer = send(at, {"GET", manifest_path(tag_or_digest), {{"Accept", manifest_accept()}}});
@@ -99,7 +106,8 @@ struct repository::impl : requester {
     const bool by_digest = tag_or_digest.find(':') != std::string::npos;
     auto head = send(at, {"HEAD", manifest_path(tag_or_digest), {{"Accept", manifest_accept()}}});
     if (!head && !head.error().code.empty()) return tl::make_unexpected(head.error());
-    if (!head && (head.error().final || head.error().transport || !head.error().retry)) return tl::make_unexpected(head.error());
+    if (!head && (head.error().final || head.error().transport || !head.error().retry))
+      return tl::make_unexpected(head.error());
     if (head) {
       const auto digest = (*head)->header("Docker-Content-Digest");
       if ((*head)->status() < 300 && parse_digest(digest)) {
@@ -174,8 +182,8 @@ struct repository::impl : requester {
       fruitless = got > before ? 1 : fruitless + 1;
       const int limit = why.stalled ? std::min(options.attempts, 3) : options.attempts;
       if (why.final || !(why.retry || why.transport) || fruitless >= limit || attempt >= max_blob_attempts) return pass;
-      log::info("blob download broke off and goes on", log::kv("digest", d.digest), log::kv("at", static_cast<int64_t>(got)),
-                log::kv("error", why.what.message()));
+      log::info("blob download broke off and goes on", log::kv("digest", d.digest),
+                log::kv("at", static_cast<int64_t>(got)), log::kv("error", why.what.message()));
       if (auto slept = pause(fruitless + 1, why, retrying); !slept) return slept;
     }
   }
@@ -209,7 +217,8 @@ outcome<std::vector<std::string>> repository::tags() {
       auto body = (*answer)->read_all(max_document);
       if (!body) return tl::make_unexpected(body.error());
       const auto document = nlohmann::json::parse(*body, nullptr, false);
-      if (!document.is_object() || !document.contains("tags") || !(document["tags"].is_array() || document["tags"].is_null()))
+      if (!document.is_object() || !document.contains("tags") ||
+          !(document["tags"].is_array() || document["tags"].is_null()))
         return wrong("the registry's list of tags is not in the form of the distribution protocol");
       for (const auto& tag : document["tags"])
         if (tag.is_string() && out.size() < max_tags) out.push_back(tag.get<std::string>());

@@ -1,6 +1,6 @@
-// Talks the OCI distribution protocol to the registry of one repository: which endpoints there are (mirrors, the origin,
-// plain http where it is allowed), who we are (anonymous, basic, bearer token), redirects, retries, resuming. Blocking;
-// cancelled by the signal. Everything that arrives is bounded and checked against the digest it was asked by.
+// Talks the OCI distribution protocol to the registry of one repository: which endpoints there are (mirrors, the
+// origin, plain http where it is allowed), who we are (anonymous, basic, bearer token), redirects, retries, resuming.
+// Blocking; cancelled by the signal. Everything that arrives is bounded and checked against the digest it was asked by.
 #pragma once
 #include <chrono>
 #include <functional>
@@ -22,7 +22,8 @@ namespace arca::registry {
 
 struct client_options {
   std::map<std::string, registry_settings> registries;  ///< settings::registries
-  std::vector<std::string> certificate_roots = {"/etc/docker/certs.d", "/etc/arca/certs.d"};  ///< with HOST[:PORT]/*.crt
+  std::vector<std::string> certificate_roots = {"/etc/docker/certs.d",
+                                                "/etc/arca/certs.d"};  ///< with HOST[:PORT]/*.crt
   std::string user_agent = "arca";
   std::chrono::milliseconds connect_timeout{30'000};
   std::chrono::milliseconds stall_timeout{30'000};  ///< without a byte
@@ -53,8 +54,8 @@ class repository {
 
   using sink = std::function<result<void>(std::string_view)>;
   using on_retry = std::function<void(int seconds)>;  ///< called once a second while it waits for the next attempt
-  /// A blob's bytes in order, each once, whatever breaks in between. Its length is checked here, its digest by the caller.
-  /// An error of the sink ends it.
+  /// A blob's bytes in order, each once, whatever breaks in between. Its length is checked here, its digest by the
+  /// caller. An error of the sink ends it.
   outcome<void> blob(const descriptor& d, const sink& into, const on_retry& retrying = {});
 
  private:

@@ -70,7 +70,9 @@ struct session {
   }
 };
 
-std::string pull(const std::string& repo, credentials who = {}) { return session(repo, std::move(who)).pull(); }
+std::string pull(const std::string& repo, credentials who = {}) {
+  return session(repo, std::move(who)).pull();
+}
 bool has(const std::string& text, const std::string& part) {
   INFO(text);
   CHECK(text.find(part) != std::string::npos);
@@ -120,13 +122,16 @@ TEST_CASE("lies are found out") {
 TEST_CASE("pages and strange answers are named as what they are") {
   CHECK(has(pull("html"), "text/html"));
   CHECK(has(pull("html-as-json"), "not a JSON object"));
-  CHECK(has(pull("html-404"), "error parsing HTTP 404 response body: invalid character '<' looking for beginning of value"));
+  CHECK(has(pull("html-404"),
+            "error parsing HTTP 404 response body: invalid character '<' looking for beginning of value"));
   CHECK(has(pull("schema1"), "Docker Image Format v1"));
   CHECK(has(pull("artifact"), "unsupported media type application/vnd.x"));
   CHECK(has(pull("plugin"), "(plugin) when fetching"));
-  CHECK(pull("unknown") == "repository " + server().host + "/unknown not found: name unknown: repository name not known to registry");
+  CHECK(pull("unknown") ==
+        "repository " + server().host + "/unknown not found: name unknown: repository name not known to registry");
   session s("good");
-  CHECK(s.pull("nosuch") == "manifest for " + server().host + "/good:nosuch not found: manifest unknown: manifest unknown");
+  CHECK(s.pull("nosuch") ==
+        "manifest for " + server().host + "/good:nosuch not found: manifest unknown: manifest unknown");
 }
 
 TEST_CASE("what breaks goes on where it broke") {
@@ -146,7 +151,8 @@ TEST_CASE("what stays broken ends in time") {
   CHECK(has(pull("stall"), "i/o timeout"));
   CHECK(has(pull("reset-always"), "reset"));
   CHECK(std::chrono::steady_clock::now() - begin < 15s);
-  CHECK(has(pull("127.0.0.1:1/x"), "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused"));
+  CHECK(
+      has(pull("127.0.0.1:1/x"), "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused"));
 }
 
 TEST_CASE("redirects: not to near places, not without end, not from https to http") {

@@ -36,8 +36,8 @@ class connection {
   virtual bool idle() const noexcept = 0;
 };
 
-/// Resolves, connects and, for https, shakes hands. Failures have Go's texts ("dial tcp 127.0.0.1:1: connect: connection
-/// refused"); transport is true.
+/// Resolves, connects and, for https, shakes hands. Failures have Go's texts ("dial tcp 127.0.0.1:1: connect:
+/// connection refused"); transport is true.
 outcome<std::unique_ptr<connection>> dial(const url& to, const dial_options& options, const stop_signal& stop);
 
 }  // namespace arca::registry

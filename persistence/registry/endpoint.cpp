@@ -35,7 +35,9 @@ bool insecure(const client_options& options, const url& to) {
   return s != nullptr && s->insecure;
 }
 
-result<url> base_of(const std::string& scheme, const std::string& authority) { return parse_url(scheme + "://" + authority + '/'); }
+result<url> base_of(const std::string& scheme, const std::string& authority) {
+  return parse_url(scheme + "://" + authority + '/');
+}
 }  // namespace
 
 void remember_scheme(const std::string& authority, const std::string& scheme) {
@@ -61,7 +63,8 @@ tls_options tls_for(const client_options& options, const url& to) {
   return out;
 }
 
-result<std::vector<endpoint>> endpoints_of(const client_options& options, const reference& name, const credentials& who) {
+result<std::vector<endpoint>> endpoints_of(const client_options& options, const reference& name,
+                                           const credentials& who) {
   std::vector<endpoint> out;
   if (name.domain().empty()) return fail(errc::invalid_argument, "invalid reference format");
   if (const auto* s = settings_of(options, name.domain())) {

@@ -11,10 +11,10 @@
 namespace arca::registry {
 
 struct endpoint {
-  url base;           ///< target is the prefix, ends with "/"
+  url base;  ///< target is the prefix, ends with "/"
   bool mirror = false;
   tls_options tls;
-  credentials who;    ///< empty for mirrors
+  credentials who;  ///< empty for mirrors
 
   // Set by the first contact.
   bool contacted = false;
@@ -25,7 +25,8 @@ struct endpoint {
 };
 
 /// In the order they are tried. errc::invalid_argument: a mirror's URL is malformed.
-result<std::vector<endpoint>> endpoints_of(const client_options& options, const reference& name, const credentials& who);
+result<std::vector<endpoint>> endpoints_of(const client_options& options, const reference& name,
+                                           const credentials& who);
 
 /// TLS settings for a host: folders HOST:PORT below the certificate roots, ca_dir of the settings.
 tls_options tls_for(const client_options& options, const url& to);

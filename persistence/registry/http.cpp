@@ -18,7 +18,9 @@ constexpr size_t piece_size = 256u << 10;
 constexpr uint32_t header_limit = 64u << 10;
 constexpr size_t max_idle = 8;
 
-std::string origin_key(const url& u) { return u.scheme + "://" + lower(u.host) + ':' + u.port; }
+std::string origin_key(const url& u) {
+  return u.scheme + "://" + lower(u.host) + ':' + u.port;
+}
 
 class response final : public http_response {
  public:
@@ -39,8 +41,10 @@ class response final : public http_response {
         start_parser();  // 100 Continue and the like: the answer follows
         continue;
       }
-      if (auto more = fill(); !more) return tl::make_unexpected(more.error());
-      else if (*more == 0) return transport_failure(buffer_.size() == 0 && !any_ ? "EOF" : "unexpected EOF", true);
+      if (auto more = fill(); !more)
+        return tl::make_unexpected(more.error());
+      else if (*more == 0)
+        return transport_failure(buffer_.size() == 0 && !any_ ? "EOF" : "unexpected EOF", true);
     }
     const auto length = parser_->content_length();
     if (length) length_ = static_cast<int64_t>(std::min<uint64_t>(*length, std::numeric_limits<int64_t>::max()));
@@ -83,8 +87,9 @@ class response final : public http_response {
   }
 
   tl::unexpected<failure> malformed(const error_code& ec) {
-    return transport_failure(ec == http::error::header_limit ? "net/http: server response headers exceeded 65536 bytes; aborted"
-                                                             : "net/http: malformed HTTP response: " + ec.message());
+    return transport_failure(ec == http::error::header_limit
+                                 ? "net/http: server response headers exceeded 65536 bytes; aborted"
+                                 : "net/http: malformed HTTP response: " + ec.message());
   }
 
   outcome<size_t> fill() {
@@ -150,8 +155,8 @@ class response final : public http_response {
   void finish() {
     if (done_) return;
     done_ = true;
-    if (parser_->get().keep_alive() && (length_ >= 0 || parser_->chunked() || head_ || status() == 204 || status() == 304) &&
-        buffer_.size() == 0)
+    if (parser_->get().keep_alive() &&
+        (length_ >= 0 || parser_->chunked() || head_ || status() == 204 || status() == 304) && buffer_.size() == 0)
       pool_.keep(origin_, std::move(connection_));
     connection_.reset();
   }
@@ -185,12 +190,14 @@ outcome<std::string> http_response::read_all(size_t limit) {
     if (!piece) return tl::make_unexpected(piece.error());
     if (piece->empty()) return out;
     if (piece->size() > limit - out.size())
-      return give_up(errc::invalid_argument, "the registry's answer is longer than " + std::to_string(limit) + " bytes");
+      return give_up(errc::invalid_argument,
+                     "the registry's answer is longer than " + std::to_string(limit) + " bytes");
     out += *piece;
   }
 }
 
-http_pool::http_pool(std::string user_agent, const stop_signal& stop) : user_agent_(std::move(user_agent)), stop_(stop) {}
+http_pool::http_pool(std::string user_agent, const stop_signal& stop)
+    : user_agent_(std::move(user_agent)), stop_(stop) {}
 http_pool::~http_pool() = default;
 
 void http_pool::keep(const url& origin, std::unique_ptr<connection> c) {

@@ -19,7 +19,9 @@ constexpr std::string_view oci_index = "application/vnd.oci.image.index.v1+json"
 constexpr std::array schema1 = {std::string_view("application/vnd.docker.distribution.manifest.v1+json"),
                                 std::string_view("application/vnd.docker.distribution.manifest.v1+prettyjws")};
 
-tl::unexpected<error> bad(std::string message) { return fail(errc::invalid_argument, std::move(message)); }
+tl::unexpected<error> bad(std::string message) {
+  return fail(errc::invalid_argument, std::move(message));
+}
 
 std::string text_of(const json& object, const char* key) {
   const auto found = object.find(key);
@@ -28,13 +30,12 @@ std::string text_of(const json& object, const char* key) {
 
 // Only what images are made of; beside exact names, their forms with a suffix (".gzip", "+zstd").
 bool image_media_type(const std::string& type) {
-  static constexpr std::array<std::string_view, 4> known = {
-      "application/vnd.docker.container.image", "application/vnd.docker.image.rootfs", "application/vnd.oci.image",
-      "application/octet-stream"};
+  static constexpr std::array<std::string_view, 4> known = {"application/vnd.docker.container.image",
+                                                            "application/vnd.docker.image.rootfs",
+                                                            "application/vnd.oci.image", "application/octet-stream"};
   const auto name = lower(type);
-  return std::any_of(known.begin(), known.end(), [&](std::string_view k) {
-    return name == k || name.starts_with(std::string(k) + '.');
-  });
+  return std::any_of(known.begin(), known.end(),
+                     [&](std::string_view k) { return name == k || name.starts_with(std::string(k) + '.'); });
 }
 
 result<descriptor> read_descriptor(const json& value, const char* what) {
@@ -43,7 +44,8 @@ result<descriptor> read_descriptor(const json& value, const char* what) {
   out.media_type = text_of(value, "mediaType");
   out.digest = text_of(value, "digest");
   if (auto ok = parse_digest(out.digest); !ok)
-    return bad(std::string("could not validate ") + what + " digest " + go_quote(out.digest) + ": " + ok.error().message());
+    return bad(std::string("could not validate ") + what + " digest " + go_quote(out.digest) + ": " +
+               ok.error().message());
   if (!out.digest.starts_with("sha256:")) return bad("unsupported digest algorithm");
   const auto size = value.find("size");
   if (size == value.end() || !size->is_number_unsigned())
@@ -78,7 +80,8 @@ result<json> parse_unambiguous(std::string_view body) {
         return true;
       },
       false);
-  if (document.is_discarded() || !document.is_object()) return bad("unsupported manifest format: the answer is not a JSON object");
+  if (document.is_discarded() || !document.is_object())
+    return bad("unsupported manifest format: the answer is not a JSON object");
   if (twice) return bad("ambiguous manifest: a key is given twice");
   return document;
 }
@@ -151,22 +154,25 @@ result<manifest> parse_manifest(std::string_view body, std::string_view content_
   const auto version = document.find("schemaVersion");
   const bool old = version != document.end() && version->is_number_integer() && *version == 1;
   if (old || std::find(schema1.begin(), schema1.end(), served) != schema1.end())
-    return bad("Docker Image Format v1 and Docker Image manifest version 2, schema 1 support is disabled by default and will "
-               "be removed in an upcoming release. Upgrade the image to the OCI Format or Docker Image manifest v2, schema 2. "
-               "More information at https://docs.docker.com/go/deprecated-image-specs/");
-  if (version == document.end() || !version->is_number_integer() || *version != 2) return bad("unsupported manifest format");
+    return bad(
+        "Docker Image Format v1 and Docker Image manifest version 2, schema 1 support is disabled by default and will "
+        "be removed in an upcoming release. Upgrade the image to the OCI Format or Docker Image manifest v2, schema 2. "
+        "More information at https://docs.docker.com/go/deprecated-image-specs/");
+  if (version == document.end() || !version->is_number_integer() || *version != 2)
+    return bad("unsupported manifest format");
   if (!out.media_type.empty() && known(served) && served != out.media_type)
     return bad("ambiguous manifest: served as " + served + ", but it says " + out.media_type);
   if (out.media_type.empty()) out.media_type = served;
   if (!known(out.media_type)) {
     // OCI lets mediaType away; then the content says what it is.
-    if (!out.media_type.empty() && out.media_type != "application/json" && out.media_type != "application/octet-stream" &&
-        out.media_type != "text/plain")
+    if (!out.media_type.empty() && out.media_type != "application/json" &&
+        out.media_type != "application/octet-stream" && out.media_type != "text/plain")
       return bad("unsupported media type " + out.media_type);
     out.media_type = document.contains("manifests") ? oci_index : oci_manifest;
   }
   out.index = out.media_type == docker_list || out.media_type == oci_index;
-  const bool has_image_parts = document.contains("layers") || document.contains("config") || document.contains("fsLayers");
+  const bool has_image_parts =
+      document.contains("layers") || document.contains("config") || document.contains("fsLayers");
   if (out.index ? has_image_parts : document.contains("manifests"))
     return bad("ambiguous manifest: it has the parts of an image and of an index");
   if (out.index) {

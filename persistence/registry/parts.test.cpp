@@ -34,7 +34,8 @@ constexpr const char* index_type = "application/vnd.oci.image.index.v1+json";
 json image_manifest() {
   return {{"schemaVersion", 2},
           {"mediaType", docker_type},
-          {"config", {{"mediaType", "application/vnd.docker.container.image.v1+json"}, {"digest", some_digest}, {"size", 2}}},
+          {"config",
+           {{"mediaType", "application/vnd.docker.container.image.v1+json"}, {"digest", some_digest}, {"size", 2}}},
           {"layers",
            {{{"mediaType", "application/vnd.oci.image.layer.v1.tar+zstd"}, {"digest", some_digest}, {"size", 3}}}}};
 }
@@ -51,8 +52,9 @@ TEST_CASE("URLs are read and resolved") {
   CHECK(parse_url("http://[::1]/x")->authority() == "[::1]");
   CHECK(parse_url("http://[::1]:80/x")->port == "80");
   CHECK(parse_url("https://h")->target == "/");
-  for (const char* bad : {"", "h", "ftp://x/y", "file:///etc/passwd", "http://", "http://u:p@h/", "http://h:0/", "http://h:99999/",
-                          "http://h:x/", "http://h /", "http://h/a b", "http://h/\r\nX: y", "http://[::1", "http://a:b:c/"})
+  for (const char* bad :
+       {"", "h", "ftp://x/y", "file:///etc/passwd", "http://", "http://u:p@h/", "http://h:0/", "http://h:99999/",
+        "http://h:x/", "http://h /", "http://h/a b", "http://h/\r\nX: y", "http://[::1", "http://a:b:c/"})
     CHECK_FALSE(parse_url(bad));
   CHECK(resolve_url(*u, "/x")->string() == "https://H.io:5000/x");
   CHECK(resolve_url(*u, "x?y")->string() == "https://H.io:5000/a/x?y");
@@ -100,7 +102,8 @@ TEST_CASE("challenges are read") {
 }
 
 TEST_CASE("credentials are read and kept to their host") {
-  auto c = parse_credentials(R"({"username":"alice","password":"secret","serveraddress":"https://index.docker.io/v1/"})");
+  auto c =
+      parse_credentials(R"({"username":"alice","password":"secret","serveraddress":"https://index.docker.io/v1/"})");
   CHECK(basic_header(c) == "Basic YWxpY2U6c2VjcmV0");
   CHECK(meant_for(c, "docker.io"));
   CHECK_FALSE(meant_for(c, "evil.io"));
@@ -198,11 +201,13 @@ TEST_CASE("error codes of the protocol become Docker's words") {
   const auto ref = *reference::parse("gt/app:9");
   const auto denied = pull_error(protocol_failure("DENIED", ""), ref);
   CHECK(denied.code() == errc::not_found);
-  CHECK(denied.message() == "pull access denied for gt/app, repository does not exist or may require 'docker login': denied: "
-                            "requested access to the resource is denied");
+  CHECK(denied.message() ==
+        "pull access denied for gt/app, repository does not exist or may require 'docker login': denied: "
+        "requested access to the resource is denied");
   CHECK(pull_error(protocol_failure("MANIFEST_UNKNOWN", "manifest unknown"), ref).message() ==
         "manifest for gt/app:9 not found: manifest unknown: manifest unknown");
-  CHECK(pull_error(protocol_failure("NAME_UNKNOWN", "x"), ref).message() == "repository gt/app not found: name unknown: x");
+  CHECK(pull_error(protocol_failure("NAME_UNKNOWN", "x"), ref).message() ==
+        "repository gt/app not found: name unknown: x");
   CHECK(pull_error(protocol_failure("UNAUTHORIZED", "authentication required"), ref).code() == errc::unauthorized);
   CHECK(protocol_failure("WHATEVER", "x").what.message() == "unknown: x");
   CHECK(protocol_failure("TOOMANYREQUESTS", "x").what.message() == "toomanyrequests: x");

@@ -13,12 +13,24 @@ constexpr std::string_view official = "library/";
 constexpr size_t max_path = 255;
 constexpr size_t max_tag = 128;
 
-bool digit(char c) noexcept { return c >= '0' && c <= '9'; }
-bool lower_case(char c) noexcept { return c >= 'a' && c <= 'z'; }
-bool letter(char c) noexcept { return lower_case(c) || (c >= 'A' && c <= 'Z'); }
-bool alphanumeric(char c) noexcept { return lower_case(c) || digit(c); }
-bool hex_digit(char c) noexcept { return digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
-bool lower_hex(char c) noexcept { return digit(c) || (c >= 'a' && c <= 'f'); }
+bool digit(char c) noexcept {
+  return c >= '0' && c <= '9';
+}
+bool lower_case(char c) noexcept {
+  return c >= 'a' && c <= 'z';
+}
+bool letter(char c) noexcept {
+  return lower_case(c) || (c >= 'A' && c <= 'Z');
+}
+bool alphanumeric(char c) noexcept {
+  return lower_case(c) || digit(c);
+}
+bool hex_digit(char c) noexcept {
+  return digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+bool lower_hex(char c) noexcept {
+  return digit(c) || (c >= 'a' && c <= 'f');
+}
 
 bool has_upper(std::string_view text) {
   return std::any_of(text.begin(), text.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
@@ -102,7 +114,8 @@ bool is_domain(std::string_view text) {
     const auto end = text.find(']');
     if (end == std::string_view::npos) return false;
     const auto address = text.substr(1, end - 1);
-    if (address.empty() || !std::all_of(address.begin(), address.end(), [](char c) { return hex_digit(c) || c == ':'; }))
+    if (address.empty() ||
+        !std::all_of(address.begin(), address.end(), [](char c) { return hex_digit(c) || c == ':'; }))
       return false;
     const auto rest = text.substr(end + 1);
     if (rest.empty()) return true;
@@ -183,14 +196,15 @@ result<void> parse_digest(std::string_view text) {
     return fail(errc::invalid_argument,
                 is_digest_form(text) ? "unsupported digest algorithm" : "invalid checksum digest format");
   if (hex.size() != size) return fail(errc::invalid_argument, "invalid checksum digest length");
-  if (!std::all_of(hex.begin(), hex.end(), lower_hex)) return fail(errc::invalid_argument, "invalid checksum digest format");
+  if (!std::all_of(hex.begin(), hex.end(), lower_hex))
+    return fail(errc::invalid_argument, "invalid checksum digest format");
   return {};
 }
 
 result<reference> reference::parse(std::string_view text) {
   if (is_identifier(text))
-    return fail(errc::invalid_argument, "invalid repository name (" + std::string(text) +
-                                            "), cannot specify 64-byte hexadecimal strings");
+    return fail(errc::invalid_argument,
+                "invalid repository name (" + std::string(text) + "), cannot specify 64-byte hexadecimal strings");
   std::string domain, rest;
   split_domain(text, domain, rest);
   const auto remote = rest.substr(0, rest.find(':'));
@@ -215,7 +229,9 @@ result<reference> reference::parse(std::string_view text) {
   return out;
 }
 
-std::string reference::name() const { return domain_.empty() ? path_ : domain_ + '/' + path_; }
+std::string reference::name() const {
+  return domain_.empty() ? path_ : domain_ + '/' + path_;
+}
 
 std::string reference::string() const {
   std::string out = name();

@@ -8,9 +8,9 @@
 
 namespace arca::registry {
 
-/// A valid, normalised name: it has a domain ("docker.io" for Docker Hub), the path has "library/" where a person leaves
-/// it out. Tag and digest are empty when not given. The domain is empty for odd names like "a_b.c/x" only, which the
-/// grammar allows and no registry can have.
+/// A valid, normalised name: it has a domain ("docker.io" for Docker Hub), the path has "library/" where a person
+/// leaves it out. Tag and digest are empty when not given. The domain is empty for odd names like "a_b.c/x" only, which
+/// the grammar allows and no registry can have.
 class reference {
  public:
   /// Docker's ParseNormalizedNamed. errc::invalid_argument "invalid reference format", "invalid reference format:

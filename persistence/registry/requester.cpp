@@ -26,8 +26,10 @@ reach allowed_from(reach registry) {
 requester::requester(client_options o, reference n, credentials who, const stop_signal& stop)
     : options(std::move(o)), name(std::move(n)), stop_(stop), pool_(options.user_agent, stop) {
   auto made = endpoints_of(options, name, who);
-  if (made) endpoints = std::move(*made);
-  else broken = made.error();
+  if (made)
+    endpoints = std::move(*made);
+  else
+    broken = made.error();
 }
 
 dial_options requester::dialing(const url& to, reach nearest) const {
@@ -100,7 +102,8 @@ outcome<std::unique_ptr<http_response>> requester::send_once(endpoint& at, const
   {
     const std::lock_guard guard(lock_);
     const bool news = at.challenges.empty() && !asked.empty();
-    const bool stale = bearer && !at.token.empty() && std::chrono::steady_clock::now() + std::chrono::seconds(5) > at.token_end;
+    const bool stale =
+        bearer && !at.token.empty() && std::chrono::steady_clock::now() + std::chrono::seconds(5) > at.token_end;
     if (!news && !stale) return answer;
     at.challenges = asked;
     at.token.clear();
@@ -122,11 +125,13 @@ outcome<std::unique_ptr<http_response>> requester::follow(endpoint& at, http_req
     if (!answer || !is_redirect((*answer)->status())) return answer;
     const auto location = (*answer)->header("Location");
     if (location.empty()) return answer;
-    if (hops == max_redirects) return fail(in_request(request, give_up(errc::internal, "stopped after 5 redirects").value()));
+    if (hops == max_redirects)
+      return fail(in_request(request, give_up(errc::internal, "stopped after 5 redirects").value()));
     auto next = resolve_url(request.to, location);
     if (!next) return fail(in_request(request, give_up(errc::internal, next.error().message()).value()));
     if (request.to.scheme == "https" && next->scheme == "http")
-      return fail(in_request(request, give_up(errc::internal, "refusing a redirect from https to " + next->string()).value()));
+      return fail(
+          in_request(request, give_up(errc::internal, "refusing a redirect from https to " + next->string()).value()));
     nearest = allowed_from(at.where);
     request.to = std::move(*next);
   }
@@ -162,7 +167,8 @@ outcome<std::string> requester::fetch_token(endpoint& at, const challenge& c) {
   auto realm = parse_url(parameter("realm"));
   if (!realm) return give_up(errc::internal, "invalid token auth challenge realm: " + realm.error().message());
   if (at.base.scheme == "https" && realm->scheme != "https")
-    return give_up(errc::internal, "refusing to fetch a token over http for a registry that speaks https: " + realm->string());
+    return give_up(errc::internal,
+                   "refusing to fetch a token over http for a registry that speaks https: " + realm->string());
   const std::string scope = "repository:" + name.path() + ":pull";
   http_request request;
   request.to = std::move(*realm);
@@ -174,7 +180,8 @@ outcome<std::string> requester::fetch_token(endpoint& at, const challenge& c) {
   } else {
     const char joint = request.to.target.find('?') == std::string::npos ? '?' : '&';
     request.to.target += joint + std::string("scope=") + percent_encode(scope);
-    if (const auto service = parameter("service"); !service.empty()) request.to.target += "&service=" + percent_encode(service);
+    if (const auto service = parameter("service"); !service.empty())
+      request.to.target += "&service=" + percent_encode(service);
     if (!at.who.username.empty()) {
       request.to.target += "&account=" + percent_encode(at.who.username);
       request.headers = {{"Authorization", basic_header(at.who)}};

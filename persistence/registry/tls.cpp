@@ -41,7 +41,9 @@ int bio_read(BIO* bio, char* data, int size) {
   if (n < 0 && errno == EAGAIN) BIO_set_retry_read(bio);
   return static_cast<int>(n);
 }
-long bio_control(BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1 : 0; }
+long bio_control(BIO*, int command, long, void*) {
+  return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
 
 BIO* make_bio(int fd) {
   static BIO_METHOD* const method = [] {
@@ -114,7 +116,11 @@ std::string verify_text(long code, const url& to) {
 class tls_connection final : public connection {
  public:
   tls_connection(tcp_socket socket, context_ptr context, std::chrono::milliseconds stall, const stop_signal& stop)
-      : socket_(std::move(socket)), context_(std::move(context)), ssl_(SSL_new(context_.get())), stall_(stall), stop_(stop) {
+      : socket_(std::move(socket)),
+        context_(std::move(context)),
+        ssl_(SSL_new(context_.get())),
+        stall_(stall),
+        stop_(stop) {
     BIO* bio = make_bio(socket_.fd.get());
     SSL_set_bio(ssl_.get(), bio, bio);
   }
@@ -122,12 +128,15 @@ class tls_connection final : public connection {
   outcome<void> handshake(const url& to, bool verify) {
     in_addr v4{};
     in6_addr v6{};
-    const bool literal = ::inet_pton(AF_INET, to.host.c_str(), &v4) == 1 || ::inet_pton(AF_INET6, to.host.c_str(), &v6) == 1;
+    const bool literal =
+        ::inet_pton(AF_INET, to.host.c_str(), &v4) == 1 || ::inet_pton(AF_INET6, to.host.c_str(), &v6) == 1;
     if (!literal) SSL_set_tlsext_host_name(ssl_.get(), to.host.c_str());
     if (verify) {
       auto* parameters = SSL_get0_param(ssl_.get());
-      if (literal) X509_VERIFY_PARAM_set1_ip_asc(parameters, to.host.c_str());
-      else X509_VERIFY_PARAM_set1_host(parameters, to.host.c_str(), 0);
+      if (literal)
+        X509_VERIFY_PARAM_set1_ip_asc(parameters, to.host.c_str());
+      else
+        X509_VERIFY_PARAM_set1_host(parameters, to.host.c_str(), 0);
     }
     for (;;) {
       ERR_clear_error();
@@ -156,8 +165,10 @@ class tls_connection final : public connection {
     while (!data.empty()) {
       ERR_clear_error();
       const int n = SSL_write(ssl_.get(), data.data(), static_cast<int>(std::min(data.size(), size_t{1} << 30)));
-      if (n > 0) data.remove_prefix(static_cast<size_t>(n));
-      else if (auto again = wait(n); !again) return again;
+      if (n > 0)
+        data.remove_prefix(static_cast<size_t>(n));
+      else if (auto again = wait(n); !again)
+        return again;
     }
     return {};
   }
@@ -170,20 +181,25 @@ class tls_connection final : public connection {
   outcome<void> wait(int n) {
     const int saved = errno;
     switch (SSL_get_error(ssl_.get(), n)) {
-      case SSL_ERROR_WANT_READ: return wait_for(socket_.fd.get(), POLLIN, stall_, stop_);
-      case SSL_ERROR_WANT_WRITE: return wait_for(socket_.fd.get(), POLLOUT, stall_, stop_);
+      case SSL_ERROR_WANT_READ:
+        return wait_for(socket_.fd.get(), POLLIN, stall_, stop_);
+      case SSL_ERROR_WANT_WRITE:
+        return wait_for(socket_.fd.get(), POLLOUT, stall_, stop_);
       case SSL_ERROR_SYSCALL:
         if (n == 0 || saved == 0) return transport_failure("EOF", true);
         return io_failure(socket_, "read", saved);
-      default: break;
+      default:
+        break;
     }
     const auto code = ERR_get_error();
     switch (ERR_GET_REASON(code)) {
       case SSL_R_WRONG_VERSION_NUMBER:
       case SSL_R_HTTP_REQUEST:
         return transport_failure("http: server gave HTTP response to HTTPS client");
-      case SSL_R_UNEXPECTED_EOF_WHILE_READING: return transport_failure("unexpected EOF", true);
-      default: break;
+      case SSL_R_UNEXPECTED_EOF_WHILE_READING:
+        return transport_failure("unexpected EOF", true);
+      default:
+        break;
     }
     const char* reason = ERR_reason_error_string(code);
     return transport_failure(std::string("tls: ") + (reason != nullptr ? reason : "protocol error"));

@@ -34,7 +34,8 @@ reach reach_of_v4(uint32_t a) noexcept {
   const auto in = [a](uint32_t net, int bits) { return (a >> (32 - bits)) == (net >> (32 - bits)); };
   if (in(0x7f000000, 8)) return reach::loopback;
   if (in(0xa9fe0000, 16)) return reach::link_local;
-  if (in(0x0a000000, 8) || in(0xac100000, 12) || in(0xc0a80000, 16) || in(0x64400000, 10)) return reach::private_network;
+  if (in(0x0a000000, 8) || in(0xac100000, 12) || in(0xc0a80000, 16) || in(0x64400000, 10))
+    return reach::private_network;
   if (in(0, 8) || in(0xe0000000, 4) || in(0xf0000000, 4)) return reach::none;
   return reach::global;
 }
@@ -49,7 +50,9 @@ bool url::same_origin(const url& other) const {
   return scheme == other.scheme && lower(host) == lower(other.host) && port == other.port;
 }
 
-std::string url::string() const { return scheme + "://" + authority() + target; }
+std::string url::string() const {
+  return scheme + "://" + authority() + target;
+}
 
 result<url> parse_url(std::string_view text) {
   const auto bad = [text] { return fail(errc::invalid_argument, "invalid URL " + go_quote(text)); };
@@ -104,9 +107,12 @@ result<url> resolve_url(const url& base, std::string_view location) {
   const auto path_end = base.target.find('?');
   const auto base_path = base.target.substr(0, path_end);
   location = location.substr(0, location.find('#'));
-  if (location.starts_with('/')) out.target = location;
-  else if (location.starts_with('?') || location.empty()) out.target = base_path + std::string(location);
-  else out.target = base_path.substr(0, base_path.rfind('/') + 1) + std::string(location);
+  if (location.starts_with('/'))
+    out.target = location;
+  else if (location.starts_with('?') || location.empty())
+    out.target = base_path + std::string(location);
+  else
+    out.target = base_path.substr(0, base_path.rfind('/') + 1) + std::string(location);
   if (!valid_target(out.target)) return fail(errc::invalid_argument, "invalid URL " + go_quote(location));
   return out;
 }

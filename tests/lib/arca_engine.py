@@ -185,21 +185,18 @@ class Engine:
                 found.append(int(pid))
         return found
 
-    def leftovers(self):
-        """Everything of this engine's containers that a person could find on the host (idle pool agents excepted)."""
+    def leftovers_of_containers(self):
+        """What a person could find on the host of containers that are gone: files, cgroups, mounts, veths."""
         left = []
-        machines = self.run + "/machines"
-        if os.path.isdir(machines):
-            left += ["machine " + d for d in os.listdir(machines) if len(d) == 12 and "pool" not in d]
         if os.path.isdir(self.data + "/containers"):
             left += ["files " + d for d in os.listdir(self.data + "/containers")]
         for base in [CGROUP] + [os.path.join(CGROUP, d) for d in (os.listdir(CGROUP) if os.path.isdir(CGROUP) else [])]:
             path = base + self.cgroup
             if os.path.isdir(path):
-                left += ["cgroup " + os.path.join(path, d) for d in os.listdir(path)
-                         if len(d) == 64 and os.path.isdir(os.path.join(path, d))]
-        with open("/proc/%d/mounts" % (self.process.pid if self.process and self.process.poll() is None else os.getpid())) as f:
+                left += ["cgroup " + os.path.join(path, d) for d in os.listdir(path) if os.path.isdir(os.path.join(path, d))]
+        with open("/proc/%d/mounts" % self.process.pid) as f:
             left += ["mount " + line.split()[1] for line in f if self.dir in line]
+        left += ["link " + name for name in self.links() if name.startswith("veth")]
         return left
 
     def links(self):

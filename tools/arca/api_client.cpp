@@ -93,7 +93,8 @@ result<unique_fd> api_client::connect() const {
 
 result<response> api_client::call(std::string_view method, std::string_view target, std::string_view body) const {
   ARCA_TRY(fd, connect());
-  std::string request = std::string(method) + " " + std::string(target) + " HTTP/1.1\r\nHost: arca\r\nConnection: close\r\n";
+  std::string request =
+      std::string(method) + " " + std::string(target) + " HTTP/1.1\r\nHost: arca\r\nConnection: close\r\n";
   if (!body.empty()) request += "Content-Type: application/json\r\n";
   if (method != "GET") request += "Content-Length: " + std::to_string(body.size()) + "\r\n";
   request += "\r\n";
@@ -123,7 +124,8 @@ result<int> api_client::upload(std::string_view target, int file, uint64_t size,
     if (n < 0) return fail_errno("read the archive");
     if (n == 0) return fail(errc::invalid_argument, "the archive became shorter while it was read");
     left -= static_cast<uint64_t>(n);
-    if (!fs::write_all(fd.get(), std::string_view(buffer).substr(0, static_cast<size_t>(n)))) break;  // the answer says why
+    if (!fs::write_all(fd.get(), std::string_view(buffer).substr(0, static_cast<size_t>(n))))
+      break;  // the answer says why
   }
   ARCA_TRY(h, read_head(fd.get()));
   std::string line;

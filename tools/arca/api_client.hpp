@@ -21,7 +21,8 @@ class api_client {
   /// One request, one connection. errc::unavailable "the daemon does not answer at PATH" when nobody listens.
   result<response> call(std::string_view method, std::string_view target, std::string_view body = {}) const;
   /// The same with a file as the body; `on_line` gets each line of the answer as it comes.
-  result<int> upload(std::string_view target, int file, uint64_t size, const std::function<void(std::string_view)>& on_line) const;
+  result<int> upload(std::string_view target, int file, uint64_t size,
+                     const std::function<void(std::string_view)>& on_line) const;
   /// Attaches (Upgrade: tcp): the connected socket after the 101, and what came with it.
   struct hijacked {
     unique_fd socket;

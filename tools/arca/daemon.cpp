@@ -53,6 +53,7 @@ void notify_systemd(std::string_view state) {
 void prepare_process() {
   ::signal(SIGPIPE, SIG_IGN);
   ::umask(0022);
+  if (::chdir("/") != 0) log::warn("the working folder stays as it is", log::kv("errno", errno));
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
     files.rlim_cur = files.rlim_max;
@@ -71,7 +72,8 @@ int failed(const error& why) {
 
 int run_daemon(const settings& config) {
   prepare_process();
-  if (auto configured = log::configure(config.log_level, config.log_format == "json" ? log::format::json : log::format::text);
+  if (auto configured =
+          log::configure(config.log_level, config.log_format == "json" ? log::format::json : log::format::text);
       !configured)
     return failed(configured.error());
   // Blocked in every thread from here on; this thread alone waits for them.
@@ -79,6 +81,7 @@ int run_daemon(const settings& config) {
   sigemptyset(&ends);
   sigaddset(&ends, SIGTERM);
   sigaddset(&ends, SIGINT);
+  sigaddset(&ends, SIGHUP);
   ::pthread_sigmask(SIG_BLOCK, &ends, nullptr);
 
   auto listeners = http::listeners_of(config);
@@ -99,7 +102,8 @@ int run_daemon(const settings& config) {
   notify_systemd("READY=1\nMAINPID=" + std::to_string(::getpid()));
 
   int signal = 0;
-  ::sigwait(&ends, &signal);
+  while (::sigwait(&ends, &signal) == 0 && signal == SIGHUP)  // Docker's daemon reads its settings again then
+    log::warn("SIGHUP is ignored: settings are read when the daemon starts");
   log::info("stopping", log::kv("signal", signal));
   notify_systemd("STOPPING=1");
   // A detached actor that is stuck in fsync keeps ~actor_system waiting: everything is flushed by then, so leave.

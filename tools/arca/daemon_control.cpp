@@ -1,12 +1,15 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -38,12 +41,33 @@ bool answers(const settings& config) {
   return ping && ping->status == 200;
 }
 
-int open_pidfd(pid_t pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
+int open_pidfd(pid_t pid) {
+  return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+}
 
-std::string log_file(const settings& config) { return config.data_root + "/daemon.log"; }
+std::string log_file(const settings& config) {
+  return config.data_root + "/daemon.log";
+}
+void show_end_of(const std::string& path) {
+  std::string text(2000, '\0');
+  const auto file = fs::open(path, O_RDONLY);
+  if (!file) return;
+  const auto size = ::lseek(file->get(), 0, SEEK_END);
+  const auto n =
+      ::pread(file->get(), text.data(), text.size(), std::max<off_t>(0, size - static_cast<off_t>(text.size())));
+  std::fwrite(text.data(), 1, static_cast<size_t>(std::max<ssize_t>(n, 0)), stderr);
+}
+
+/// A daemon in the background logs for months: two files of some MiB are kept.
+void rotate_log(const std::string& path) {
+  struct stat st {};
+  if (::stat(path.c_str(), &st) == 0 && st.st_size > (8 << 20)) ::rename(path.c_str(), (path + ".1").c_str());
+}
 }  // namespace
 
-std::string pid_file(const settings& config) { return config.run_root + "/daemon.pid"; }
+std::string pid_file(const settings& config) {
+  return config.run_root + "/daemon.pid";
+}
 
 int start_in_background(const settings& config, const daemon_options& options) {
   if (answers(config)) {
@@ -54,6 +78,7 @@ int start_in_background(const settings& config, const daemon_options& options) {
     std::fprintf(stderr, "arca: %s\n", made.error().message().c_str());
     return 1;
   }
+  rotate_log(log_file(config));
   std::vector<std::string> words = {"arca", "daemon", "start", "--foreground"};
   for (auto& a : options.arguments()) words.push_back(std::move(a));
   std::vector<char*> argv;
@@ -86,9 +111,9 @@ int start_in_background(const settings& config, const daemon_options& options) {
   }
   int status = 0;
   const bool gone = ::waitpid(pid, &status, WNOHANG) == pid;
-  std::fprintf(stderr, "arca: the daemon %s; the end of %s:\n", gone ? "ended" : "does not answer", log_file(config).c_str());
-  if (auto text = fs::read_file(log_file(config), 256u << 20))
-    std::fputs(text->substr(text->size() > 2000 ? text->size() - 2000 : 0).c_str(), stderr);
+  std::fprintf(stderr, "arca: the daemon %s; the end of %s:\n", gone ? "ended" : "does not answer",
+               log_file(config).c_str());
+  show_end_of(log_file(config));
   return 1;
 }
 
@@ -122,8 +147,8 @@ int show_status(const settings& config) {
   const auto pid = running_pid(config);
   std::printf("arca %s (API %s) answers at %s, pid %d\nexport DOCKER_HOST=unix://%s\n",
               info.is_object() ? info.value("Version", "?").c_str() : "?",
-              info.is_object() ? info.value("ApiVersion", "?").c_str() : "?", config.socket_path.c_str(), pid.value_or(0),
-              config.socket_path.c_str());
+              info.is_object() ? info.value("ApiVersion", "?").c_str() : "?", config.socket_path.c_str(),
+              pid.value_or(0), config.socket_path.c_str());
   return 0;
 }
 

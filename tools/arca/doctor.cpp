@@ -25,7 +25,9 @@ void line(bool good, const char* what, const std::string& found, const char* rem
   if (!good) ++problems;
 }
 
-bool exists(const char* path) { return ::access(path, F_OK) == 0; }
+bool exists(const char* path) {
+  return ::access(path, F_OK) == 0;
+}
 
 std::string find_program(const std::string& name) {
   for (const char* dir : {"/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/"})
@@ -47,7 +49,11 @@ void cgroups() {
   const bool unified = exists("/sys/fs/cgroup/cgroup.controllers");
   const bool hybrid = exists("/sys/fs/cgroup/unified/cgroup.controllers");
   const bool v1 = exists("/sys/fs/cgroup/memory");
-  line(unified || v1, "cgroups", unified ? "v2" : hybrid ? "hybrid (v1 controllers)" : v1 ? "v1" : "none",
+  line(unified || v1, "cgroups",
+       unified  ? "v2"
+       : hybrid ? "hybrid (v1 controllers)"
+       : v1     ? "v1"
+                : "none",
        "mount cgroup2 on /sys/fs/cgroup");
 }
 
@@ -74,15 +80,21 @@ void overlay() {
 }
 
 void kvm() {
-  if (!exists("/dev/kvm")) line(true, "KVM", "no /dev/kvm: virtual machines would be emulated", "");
-  else line(true, "KVM", exists("/sys/module/kvm_pvm") ? "/dev/kvm is PVM: cannot boot ordinary kernels, they are emulated"
-                                                        : "/dev/kvm is there", "");
+  if (!exists("/dev/kvm"))
+    line(true, "KVM", "no /dev/kvm: virtual machines would be emulated", "");
+  else
+    line(true, "KVM",
+         exists("/sys/module/kvm_pvm") ? "/dev/kvm is PVM: cannot boot ordinary kernels, they are emulated"
+                                       : "/dev/kvm is there",
+         "");
 }
 
 void program(const char* name, bool needed, const char* remedy) {
   const auto path = find_program(name);
-  if (!path.empty()) line(true, name, version_of(path) + " (" + path + ")", "");
-  else line(!needed, name, needed ? "missing" : std::string("missing; ") + remedy, remedy);
+  if (!path.empty())
+    line(true, name, version_of(path) + " (" + path + ")", "");
+  else
+    line(!needed, name, needed ? "missing" : std::string("missing; ") + remedy, remedy);
 }
 
 void disk(const std::string& data_root) {
@@ -91,20 +103,23 @@ void disk(const std::string& data_root) {
   struct statvfs st {};
   if (::statvfs(dir.c_str(), &st) != 0) return;
   const auto free_mb = static_cast<uint64_t>(st.f_bavail) * st.f_frsize >> 20;
-  line(free_mb > 1024, "disk", std::to_string(free_mb) + " MiB free below " + data_root, "make room: images need some GiB");
+  line(free_mb > 1024, "disk", std::to_string(free_mb) + " MiB free below " + data_root,
+       "make room: images need some GiB");
 }
 
 void limits() {
   rlimit files{};
   ::getrlimit(RLIMIT_NOFILE, &files);
-  line(files.rlim_max >= 4096, "open files", std::to_string(files.rlim_max), "raise the hard limit (LimitNOFILE in the unit)");
+  line(files.rlim_max >= 4096, "open files", std::to_string(files.rlim_max),
+       "raise the hard limit (LimitNOFILE in the unit)");
 }
 
 void capabilities() {
   auto status = fs::read_file("/proc/self/status");
   unsigned long long effective = 0;
   if (status)
-    if (const auto at = status->find("CapEff:"); at != std::string::npos) std::sscanf(status->c_str() + at, "CapEff: %llx", &effective);
+    if (const auto at = status->find("CapEff:"); at != std::string::npos)
+      std::sscanf(status->c_str() + at, "CapEff: %llx", &effective);
   const auto has = [&](int bit) { return (effective >> bit & 1) != 0; };
   line(has(21), "CAP_SYS_ADMIN", has(21) ? "yes" : "no", "run as root: mounts and namespaces need it");
   line(has(12), "CAP_NET_ADMIN", has(12) ? "yes" : "no", "run as root: bridges need it");

@@ -1,5 +1,8 @@
 #include "tools/arca/options.hpp"
 
+#include <cstdlib>
+#include <filesystem>
+
 #include "persistence/base/text.hpp"
 
 namespace arca::cli {
@@ -59,29 +62,65 @@ const std::vector<switch_flag>& switch_flags() {
   return table;
 }
 
+struct list_flag {
+  const char* name;
+  const char* help;
+};
+const std::vector<list_flag>& list_flags() {
+  static const std::vector<list_flag> table = {
+      {"host", "further listener: tcp://HOST:PORT or unix:///PATH"},
+      {"label", "label of the daemon"},
+      {"log-opt", "default log option KEY=VALUE of containers"},
+      {"insecure-registry", "registry that may be reached without TLS"},
+      {"registry-mirror", "mirror URL, of Docker Hub or HOST=URL"},
+      {"registry-ca", "HOST=FOLDER of *.crt that are trusted for this registry"},
+      {"default-address-pool", "base=CIDR,size=N"},
+  };
+  return table;
+}
+
 std::string environment_name(std::string flag) {
   for (auto& c : flag) c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return "ARCA_" + flag;
 }
+
+std::string absolute(const std::string& path) {
+  return path.empty() ? path : std::filesystem::absolute(path).lexically_normal().string();
+}
 }  // namespace
 
 void daemon_options::add_to(CLI::App& app) {
-  app.add_option("--config", config_file_, "config file instead of /etc/arca/config.json")->envname("ARCA_CONFIG");
+  app.add_option("--config", config_file_, "config file instead of /etc/arca/config.json");
   const auto text_option = [&](const char* name, const char* help) {
     app.add_option_function<std::string>(
-           std::string("--") + name, [this, name](const std::string& v) { text_[name] = v; }, help)
-        ->envname(environment_name(name));
+        std::string("--") + name, [this, name](const std::string& v) { text_[name] = v; }, help);
   };
   for (const auto& f : text_flags()) text_option(f.name, f.help);
   for (const auto& f : number_flags()) text_option(f.name, f.help);
   for (const auto& f : switch_flags())
-    app.add_flag_function(std::string("--") + f.name, [this, f](int64_t count) { given_[f.name] = count > 0; }, f.help);
-  app.add_option("-H,--host", hosts_, "further listener: tcp://HOST:PORT or unix:///PATH (repeatable)")->envname("ARCA_HOST");
-  app.add_option("--label", labels_, "label of the daemon (repeatable)");
-  app.add_option("--log-opt", log_opts_, "default log option KEY=VALUE of containers (repeatable)");
-  app.add_option("--insecure-registry", insecure_, "registry that may be reached without TLS (repeatable)");
-  app.add_option("--registry-mirror", mirrors_, "mirror URL, of Docker Hub or HOST=URL (repeatable)");
-  app.add_option("--default-address-pool", pools_, "base=CIDR,size=N (repeatable)");
+    app.add_flag_function(
+        std::string("--") + f.name, [this, f](int64_t count) { given_[f.name] = count > 0; }, f.help);
+  for (const auto& f : list_flags()) {
+    const std::string name = std::string(f.name) == "host" ? "-H,--host" : std::string("--") + f.name;
+    app.add_option(name, lists_[f.name], std::string(f.help) + " (repeatable)");
+  }
+}
+
+daemon_options::daemon_options() {
+  // Not by CLI11's envname: it would also ask for the options of the commands that were not given, after the flags.
+  const auto value_of = [](const std::string& flag) -> std::optional<std::string> {
+    const char* value = std::getenv(environment_name(flag).c_str());
+    return value != nullptr && value[0] != '\0' ? std::optional<std::string>(value) : std::nullopt;
+  };
+  config_file_ = value_of("config").value_or("");
+  for (const auto& f : text_flags())
+    if (auto value = value_of(f.name)) text_[f.name] = *value;
+  for (const auto& f : number_flags())
+    if (auto value = value_of(f.name)) text_[f.name] = *value;
+  for (const auto& f : switch_flags())
+    if (auto value = value_of(f.name)) given_[f.name] = *value != "0" && *value != "false" && *value != "no";
+  for (const auto& f : list_flags())
+    if (auto value = value_of(f.name)) lists_[f.name] = {*value};
 }
 
 result<settings> daemon_options::resolve() const {
@@ -94,34 +133,54 @@ result<settings> daemon_options::resolve() const {
     if (found == text_.end()) continue;
     const auto& value = found->second;
     if (value.empty() || value.size() > 6 || value.find_first_not_of("0123456789") != std::string::npos)
-      return fail(errc::invalid_argument, std::string("--") + f.name + " must be a whole number, not " + go_quote(value));
+      return fail(errc::invalid_argument,
+                  std::string("--") + f.name + " must be a whole number, not " + go_quote(value));
     s.*f.member = std::stoi(value);
   }
   for (const auto& f : switch_flags())
     if (const auto found = given_.find(f.name); found != given_.end()) s.*f.member = found->second;
-  s.hosts.insert(s.hosts.end(), hosts_.begin(), hosts_.end());
-  s.labels.insert(s.labels.end(), labels_.begin(), labels_.end());
-  for (const auto& o : log_opts_) {
+  const auto list = [this](const char* name) {
+    const auto found = lists_.find(name);
+    return found == lists_.end() ? std::vector<std::string>() : found->second;
+  };
+  for (const auto& host : list("host")) s.hosts.push_back(host);
+  for (const auto& label : list("label")) s.labels.push_back(label);
+  for (const auto& o : list("log-opt")) {
     const auto at = o.find('=');
     if (at == std::string::npos) return fail(errc::invalid_argument, "--log-opt " + go_quote(o) + " is not KEY=VALUE");
     s.log_opts[o.substr(0, at)] = o.substr(at + 1);
   }
-  for (const auto& host : insecure_) s.registries[host].insecure = true;
-  for (const auto& m : mirrors_) {
+  for (const auto& host : list("insecure-registry")) s.registries[host].insecure = true;
+  for (const auto& m : list("registry-mirror")) {
     const auto at = m.find('=');
     const bool named = at != std::string::npos && m.find("://") > at;
     s.registries[named ? m.substr(0, at) : "docker.io"].mirrors.push_back(named ? m.substr(at + 1) : m);
   }
-  if (!pools_.empty()) s.address_pools.clear();
-  for (const auto& p : pools_) {
+  for (const auto& ca : list("registry-ca")) {
+    const auto at = ca.find('=');
+    if (at == std::string::npos)
+      return fail(errc::invalid_argument, "--registry-ca " + go_quote(ca) + " is not HOST=FOLDER");
+    s.registries[ca.substr(0, at)].ca_dir = absolute(ca.substr(at + 1));
+  }
+  const auto pools = list("default-address-pool");
+  if (!pools.empty()) s.address_pools.clear();
+  for (const auto& p : pools) {
     address_pool pool;
     for (const auto& part : split(p, ',')) {
-      if (part.rfind("base=", 0) == 0) pool.base = part.substr(5);
-      else if (part.rfind("size=", 0) == 0) pool.size = std::atoi(part.c_str() + 5);
-      else return fail(errc::invalid_argument, "--default-address-pool " + go_quote(p) + ": unknown part " + go_quote(part));
+      if (part.rfind("base=", 0) == 0)
+        pool.base = part.substr(5);
+      else if (part.rfind("size=", 0) == 0)
+        pool.size = std::atoi(part.c_str() + 5);
+      else
+        return fail(errc::invalid_argument,
+                    "--default-address-pool " + go_quote(p) + ": unknown part " + go_quote(part));
     }
     s.address_pools.push_back(std::move(pool));
   }
+  // The daemon does not stay in the folder it was started from.
+  for (auto* path : {&s.socket_path, &s.data_root, &s.run_root, &s.tls_ca, &s.tls_cert, &s.tls_key, &s.kernel_path,
+                     &s.initrd_path, &s.guest_path})
+    *path = absolute(*path);
   // The same checks as for the file: a wrong word is an error that names the setting.
   settings checked;
   for (const auto& [key, value] : text_)
@@ -140,12 +199,8 @@ std::vector<std::string> daemon_options::arguments() const {
   for (const auto& [name, value] : text_) add(name, value);
   for (const auto& [name, on] : given_)
     if (on) out.push_back("--" + name);
-  for (const auto& v : hosts_) add("host", v);
-  for (const auto& v : labels_) add("label", v);
-  for (const auto& v : log_opts_) add("log-opt", v);
-  for (const auto& v : insecure_) add("insecure-registry", v);
-  for (const auto& v : mirrors_) add("registry-mirror", v);
-  for (const auto& v : pools_) add("default-address-pool", v);
+  for (const auto& [name, values] : lists_)
+    for (const auto& value : values) add(name, value);
   return out;
 }
 

@@ -13,6 +13,7 @@ namespace arca::cli {
 /// What the command line and the environment (ARCA_SOCKET_PATH …) gave; only what was given overrides.
 class daemon_options {
  public:
+  daemon_options();  ///< with what the environment says
   void add_to(CLI::App& app);
   /// Defaults, config file, environment and flags together.
   result<settings> resolve() const;
@@ -23,7 +24,7 @@ class daemon_options {
   std::string config_file_;
   std::map<std::string, std::string> text_;  // by flag name without dashes
   std::map<std::string, bool> given_;        // switches
-  std::vector<std::string> hosts_, labels_, log_opts_, insecure_, mirrors_, pools_;
+  std::map<std::string, std::vector<std::string>> lists_;
 };
 
 }  // namespace arca::cli

@@ -35,7 +35,8 @@ std::string message_of(const response& r) {
   return body.is_object() ? body.value("message", r.body) : r.body;
 }
 
-result<json> ask(const api_client& client, std::string_view method, const std::string& target, const json& body, int wanted) {
+result<json> ask(const api_client& client, std::string_view method, const std::string& target, const json& body,
+                 int wanted) {
   ARCA_TRY(r, client.call(method, target, body.is_null() ? std::string() : body.dump()));
   if (r.status != wanted) return fail(errc::internal, message_of(r));
   return json::parse(r.body.empty() ? "null" : r.body, nullptr, false);

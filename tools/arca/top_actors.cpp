@@ -12,15 +12,15 @@
 namespace arca::cli {
 namespace {
 void draw(const nlohmann::json& rows) {
-  std::printf("%-44s %-18s %-8s %6s %10s %8s %10s  %s\n", "PATH", "KIND", "STATE", "MBX", "MESSAGES", "RESTARTS", "FOR ms",
-              "MESSAGE");
+  std::printf("%-44s %-18s %-8s %6s %10s %8s %10s  %s\n", "PATH", "KIND", "STATE", "MBX", "MESSAGES", "RESTARTS",
+              "FOR ms", "MESSAGE");
   for (const auto& r : rows) {
     if (!r.is_object()) continue;
-    std::printf("%-44s %-18s %-8s %6lld %10lld %8lld %10.1f  %s\n", r.value("path", "").c_str(), r.value("kind", "").c_str(),
-                r.value("state", "").c_str(), static_cast<long long>(r.value("mailbox", int64_t{0})),
-                static_cast<long long>(r.value("handled", int64_t{0})),
-                static_cast<long long>(r.value("restarts", int64_t{0})), r.value("running_ms", 0.0),
-                r.value("message", "").c_str());
+    std::printf(
+        "%-44s %-18s %-8s %6lld %10lld %8lld %10.1f  %s\n", r.value("path", "").c_str(), r.value("kind", "").c_str(),
+        r.value("state", "").c_str(), static_cast<long long>(r.value("mailbox", int64_t{0})),
+        static_cast<long long>(r.value("handled", int64_t{0})), static_cast<long long>(r.value("restarts", int64_t{0})),
+        r.value("running_ms", 0.0), r.value("message", "").c_str());
   }
 }
 }  // namespace

@@ -1,4 +1,5 @@
-// Arca as a library: the engine inside a caf::actor_system of our own runs a container from an image archive, without HTTP.
+// Arca as a library: the engine inside a caf::actor_system of our own runs a container from an image archive, without
+// HTTP.
 //   embed_example DATA_ROOT ARCHIVE IMAGE COMMAND...
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""The docker CLI against a real daemon: what a person types, and what a person sees."""
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from arca_engine import Engine, busybox_archive, wait_for  # noqa: E402
+
+ENGINE = None
+
+
+def setUpModule():
+    global ENGINE
+    ENGINE = Engine()
+    ENGINE.__enter__()
+    ENGINE.docker("load", "-i", busybox_archive(ENGINE.dir + "/busybox.tar"))
+
+
+def tearDownModule():
+    left = None
+    try:
+        ENGINE.remove_everything()
+        wait_for(lambda: not ENGINE.leftovers_of_containers(), 10, "the last machine's teardown")
+        left = ENGINE.leftovers_of_containers()
+    finally:
+        ENGINE.close()
+    assert not left, left
+
+
+class Run(unittest.TestCase):
+    def test_output_and_exit_code(self):
+        r = ENGINE.docker("run", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2; exit 7", check=False)
+        self.assertEqual((r.returncode, r.out, r.err), (7, "out\n", "err\n"))
+
+    def test_codes_of_failed_starts(self):
+        self.assertEqual(ENGINE.docker("run", "--rm", "busybox", "nosuch", check=False).returncode, 127)
+        self.assertEqual(ENGINE.docker("run", "--rm", "busybox", "/etc/passwd", check=False).returncode, 126)
+        self.assertEqual(ENGINE.docker("run", "--rm", "--nosuchflag", "busybox", check=False).returncode, 125)
+
+    def test_stdin_reaches_the_program_and_ends(self):
+        r = ENGINE.docker("run", "--rm", "-i", "busybox", "wc", "-c", input=b"x" * 300000)
+        self.assertEqual(r.out.strip(), "300000")
+
+    def test_environment_user_workdir_hostname(self):
+        r = ENGINE.docker("run", "--rm", "-e", "A=1", "-u", "1000:50", "-w", "/var/tmp", "--hostname", "web", "busybox", "sh",
+                          "-c", "echo $A; id -u; id -g; pwd; hostname")
+        self.assertEqual(r.out.split(), ["1", "1000", "50", "/var/tmp", "web"])
+
+    def test_default_hostname_is_the_short_id(self):
+        cid = ENGINE.docker("create", "busybox", "hostname").out.strip()
+        self.assertEqual(ENGINE.docker("start", "-a", cid).out.strip(), cid[:12])
+
+    def test_init_reaps(self):
+        r = ENGINE.docker("run", "--rm", "--init", "-u", "1000", "busybox", "sh", "-c", "cat /proc/1/comm")
+        self.assertIn(r.out.strip(), ("docker-init", "tini", "tini-static"))
+
+    def test_read_only_tmpfs_and_binds(self):
+        with tempfile.TemporaryDirectory() as d:
+            with open(d + "/in", "w") as f:
+                f.write("from host")
+            r = ENGINE.docker("run", "--rm", "--read-only", "--tmpfs", "/scratch:size=1m", "-v", d + ":/data", "-v",
+                              d + "/in:/single:ro", "busybox", "sh", "-c",
+                              "cat /single; echo x > /scratch/a; echo back > /data/out; echo y > /etc/no; echo z > /single; true")
+            with open(d + "/out") as f:
+                self.assertEqual(f.read(), "back\n")
+        self.assertTrue(r.out.startswith("from host"))
+        self.assertEqual(r.err.count("Read-only file system"), 2, r.err)
+
+    def test_limits_are_in_the_cgroup(self):
+        r = ENGINE.docker("run", "--rm", "-m", "64m", "--pids-limit", "33", "busybox", "sh", "-c",
+                          "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max "
+                          "/sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; true")
+        self.assertEqual(r.out.split(), ["67108864", "33"])
+
+    def test_capabilities_and_no_new_privileges(self):
+        show = ("grep -E 'CapEff|NoNewPrivs' /proc/self/status",)
+        default = ENGINE.docker("run", "--rm", "busybox", "sh", "-c", *show).out
+        self.assertIn("00000000a80425fb", default)
+        none = ENGINE.docker("run", "--rm", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "busybox", "sh", "-c",
+                             *show).out
+        self.assertIn("0000000000000000", none)
+        self.assertIn("NoNewPrivs:\t1", none)
+
+    def test_networks_bridge_none_host(self):
+        self.assertIn("172.17.", ENGINE.docker("run", "--rm", "busybox", "ip", "addr", "show", "eth0").out)
+        self.assertEqual(ENGINE.docker("run", "--rm", "--network", "none", "busybox", "ls", "/sys/class/net").out.split(), ["lo"])
+        self.assertIn("arca0", ENGINE.docker("run", "--rm", "--network", "host", "busybox", "ls", "/sys/class/net").out)
+        hosts = ENGINE.docker("run", "--rm", "--add-host", "db:10.0.0.9", "busybox", "cat", "/etc/hosts").out
+        self.assertIn("10.0.0.9\tdb", hosts)
+
+    def test_containers_reach_each_other(self):
+        ENGINE.docker("run", "-d", "--name", "server", "busybox", "sh", "-c", "echo pong | nc -l -p 7000")
+        ip = ENGINE.json("GET", "/containers/server/json")["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
+        r = ENGINE.docker("run", "--rm", "busybox", "sh", "-c",
+                          "for i in 1 2 3 4 5 6 7 8 9 10; do nc -w 2 %s 7000 < /dev/null && break; done" % ip)
+        self.assertEqual(r.out, "pong\n")
+        ENGINE.docker("rm", "-f", "server")
+
+
+class Lifecycle(unittest.TestCase):
+    def test_stop_start_restart_pause_and_ps(self):
+        ENGINE.docker("run", "-d", "--name", "life", "busybox", "sh", "-c", "trap 'exit 5' TERM; while :; do sleep 0.05; done")
+        self.assertIn("life", ENGINE.docker("ps").out)
+        ENGINE.docker("pause", "life")
+        self.assertIn("(Paused)", ENGINE.docker("ps").out)
+        ENGINE.docker("unpause", "life")
+        ENGINE.docker("restart", "life")
+        ENGINE.docker("stop", "life")
+        self.assertIn("Exited (5)", ENGINE.docker("ps", "-a", "--filter", "name=life").out)
+        ENGINE.docker("start", "life")
+        ENGINE.docker("kill", "life")
+        self.assertEqual(ENGINE.docker("wait", "life").out.strip(), "137")
+        ENGINE.docker("rm", "life")
+        self.assertNotIn("life", ENGINE.docker("ps", "-a").out)
+
+    def test_restart_policy(self):
+        ENGINE.docker("run", "-d", "--name", "again", "--restart", "on-failure:2", "busybox", "sh", "-c", "exit 3")
+        wait_for(lambda: ENGINE.json("GET", "/containers/again/json")["RestartCount"] == 2 and
+                 ENGINE.json("GET", "/containers/again/json")["State"]["Status"] == "exited", 10, "two restarts")
+        ENGINE.docker("rm", "again")
+
+    def test_exec(self):
+        ENGINE.docker("run", "-d", "--name", "ex", "busybox", "sleep", "300")
+        r = ENGINE.docker("exec", "-e", "B=2", "-w", "/tmp", "ex", "sh", "-c", "echo $B; pwd; exit 4", check=False)
+        self.assertEqual((r.returncode, r.out), (4, "2\n/tmp\n"))
+        self.assertEqual(ENGINE.docker("exec", "-i", "ex", "cat", input=b"abc").out, "abc")
+        self.assertIn("/dev/pts", ENGINE.docker("exec", "-t", "ex", "tty").out)
+        ENGINE.docker("rm", "-f", "ex")
+
+    def test_names_ids_and_prefixes(self):
+        cid = ENGINE.docker("create", "--name", "named", "busybox", "true").out.strip()
+        for name in (cid, cid[:12], cid[:5], "named", "/named"):
+            self.assertEqual(ENGINE.json("GET", "/containers/%s/json" % name.lstrip("/"))["Id"], cid)
+        r = ENGINE.docker("create", "--name", "named", "busybox", check=False)
+        self.assertIn("is already in use by container", r.err)
+        ENGINE.docker("rm", "named")
+
+
+class Logs(unittest.TestCase):
+    def test_tail_since_timestamps_follow(self):
+        ENGINE.docker("run", "-d", "--name", "lg", "busybox", "sh", "-c", "for i in $(seq 1 500); do echo line $i; done; sleep 0.3; echo last")
+        follow = ENGINE.docker("logs", "-f", "lg")
+        lines = follow.out.splitlines()
+        self.assertEqual(lines, ["line %d" % i for i in range(1, 501)] + ["last"])
+        self.assertEqual(ENGINE.docker("logs", "--tail", "2", "lg").out.splitlines(), ["line 500", "last"])
+        self.assertRegex(ENGINE.docker("logs", "-t", "--tail", "1", "lg").out, r"^\d{4}-\d\d-\d\dT[\d:.]+Z last\n$")
+        ENGINE.docker("rm", "lg")
+
+    def test_rotation_loses_nothing_that_is_kept(self):
+        ENGINE.docker("run", "--name", "rot", "--log-opt", "max-size=100k", "--log-opt", "max-file=3", "busybox", "seq", "1", "20000")
+        lines = [int(x) for x in ENGINE.docker("logs", "rot").out.split()]
+        self.assertEqual(lines, list(range(lines[0], 20001)))
+        self.assertGreater(len(lines), 1000)
+        ENGINE.docker("rm", "rot")
+
+
+class Tools(unittest.TestCase):
+    def arca(self, *args):
+        from arca_engine import BIN
+        return subprocess.run([BIN + "/arca", *args, "--socket-path", ENGINE.sock], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, check=True).stdout.decode()
+
+    def test_top_actors(self):
+        out = self.arca("top-actors", "--once")
+        for path in ("/containers", "/images", "/networks", "/store"):
+            self.assertIn(path, out)
+
+    def test_status_and_version(self):
+        self.assertIn(ENGINE.sock, self.arca("daemon", "status"))
+        self.assertIn("API 1.51", self.arca("version"))
+
+    def test_a_second_daemon_on_the_data_root_refuses(self):
+        from arca_engine import BIN
+        r = subprocess.run([BIN + "/arca", "daemon", "start", "--foreground", "--data-root", ENGINE.data, "--run-root",
+                            ENGINE.dir + "/run2", "--socket-path", ENGINE.dir + "/b.sock"], stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, timeout=20)
+        self.assertNotEqual(r.returncode, 0)
+        self.assertIn(b"in use by another arca daemon", r.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)

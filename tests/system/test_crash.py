@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""kill -9 of the daemon: running containers run on, exit codes and every log line survive, nothing stays behind."""
+import os
+import random
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from arca_engine import Engine, busybox_archive, wait_for  # noqa: E402
+
+SEED = int(os.environ.get("ARCA_SEED", "1"))
+MOMENTS = int(os.environ.get("ARCA_CRASHES", "12"))
+
+
+class Crash(unittest.TestCase):
+    def setUp(self):
+        self.e = Engine()
+        self.e.__enter__()
+        self.e.docker("load", "-i", busybox_archive(self.e.dir + "/busybox.tar"))
+
+    def tearDown(self):
+        try:
+            self.e.remove_everything()
+            wait_for(lambda: not self.e.leftovers_of_containers(), 10, "nothing to stay behind: %s" % self.e.leftovers_of_containers())
+        finally:
+            self.e.close()
+
+    def state(self, name):
+        return self.e.json("GET", "/containers/%s/json" % name)["State"]
+
+    def test_a_running_container_is_adopted(self):
+        self.e.docker("run", "-d", "--name", "run", "busybox", "sh", "-c", "i=0; while :; do echo $i; i=$((i+1)); sleep 0.01; done")
+        pid = self.state("run")["Pid"]
+        for _ in range(3):
+            self.e.kill9()
+            time.sleep(0.2)  # the container writes while nobody reads
+            self.e.start()
+            s = wait_for(lambda: self.state("run"), 10)
+            self.assertEqual((s["Status"], s["Pid"]), ("running", pid))
+        self.assertEqual(self.e.docker("exec", "run", "echo", "in").out, "in\n")
+        self.e.docker("stop", "-t", "1", "run")
+        lines = [int(x) for x in self.e.docker("logs", "run").out.split()]
+        self.assertEqual(lines, list(range(len(lines))))
+        self.assertGreater(len(lines), 20)
+
+    def test_an_exit_while_the_daemon_is_away(self):
+        self.e.docker("run", "-d", "--name", "gone", "busybox", "sh", "-c", "sleep 0.5; echo bye; exit 42")
+        self.e.kill9()
+        time.sleep(1.0)
+        self.e.start()
+        s = wait_for(lambda: self.state("gone")["Status"] == "exited" and self.state("gone"), 10, "the exit to be known")
+        self.assertEqual(s["ExitCode"], 42)
+        self.assertEqual(self.e.docker("logs", "gone").out, "bye\n")
+
+    def test_restart_policy_goes_on(self):
+        self.e.docker("run", "-d", "--name", "always", "--restart", "always", "busybox", "sh", "-c", "sleep 0.3; exit 1")
+        self.e.kill9()
+        time.sleep(0.6)
+        self.e.start()
+        before = self.e.json("GET", "/containers/always/json")["RestartCount"]
+        wait_for(lambda: self.e.json("GET", "/containers/always/json")["RestartCount"] > before, 15, "another restart")
+
+    def test_random_moments_under_load(self):
+        rng = random.Random(SEED)
+        for n in range(MOMENTS):
+            names = ["c%d-%d" % (n, i) for i in range(4)]
+            codes = {}
+            for i, name in enumerate(names):
+                code = rng.randrange(0, 120)
+                count = rng.randrange(1, 400)
+                r = self.e.docker("run", "-d", "--name", name, "--network", "none" if i % 2 else "bridge", "busybox", "sh", "-c",
+                                  "seq 1 %d; sleep 0.%d; echo end; exit %d" % (count, rng.randrange(0, 6), code), check=False)
+                self.assertEqual(r.returncode, 0, r.err)
+                codes[name] = (code, count)
+            time.sleep(rng.random() * 0.5)
+            self.e.kill9()
+            self.e.start()
+            for name in names:
+                s = wait_for(lambda: self.state(name)["Status"] == "exited" and self.state(name), 15, "%s to end" % name)
+                code, count = codes[name]
+                self.assertEqual(s["ExitCode"], code, "%s, moment %d, seed %d: %s" % (name, n, SEED, s))
+                self.assertEqual(self.e.docker("logs", name).out.split(), [str(i) for i in range(1, count + 1)] + ["end"])
+                self.e.docker("rm", name)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
