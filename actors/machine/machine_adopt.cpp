@@ -75,6 +75,15 @@ void machine::adopted(adopted_promise promise, const vm::agent_hello& hello) {
   std::optional<vm::agent_exit> init_exit;
   for (const auto& p : hello.processes) {
     if (p.container_id != id_) continue;
+    if (p.process_id != "init" && p.exit) {
+      // An exec that ended with the old daemon: nobody will ask for its code or output any more.
+      call_agent<void>(
+          [container = id_, process = p.process_id](vm::agent_client& agent, auto done) {
+            agent.acknowledge(container, process, hello_limit, std::move(done));
+          },
+          [](const result<void>&) { /* it is forgotten with the machine at the latest */ });
+      continue;
+    }
     auto& state = processes_[p.process_id];
     if (p.process_id == "init") {
       answer.running = !p.exit;

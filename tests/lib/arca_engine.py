@@ -185,6 +185,15 @@ class Engine:
                 found.append(int(pid))
         return found
 
+    def child_of(self, agent, container):
+        """Whether this agent is the one that holds the container's init."""
+        pid = self.json("GET", "/containers/%s/json" % container)["State"]["Pid"]
+        try:
+            with open("/proc/%d/stat" % pid) as f:
+                return int(f.read().rsplit(")", 1)[1].split()[1]) == agent
+        except OSError:
+            return False
+
     def leftovers_of_containers(self):
         """What a person could find on the host of containers that are gone: files, cgroups, mounts, veths."""
         left = []

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Load and bad neighbours: 200 containers by 16 clients in three rounds leave nothing; a frozen agent slows nobody else."""
+import os
+import signal
+import sys
+import threading
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from arca_engine import Engine, busybox_archive, wait_for  # noqa: E402
+
+CONTAINERS = int(os.environ.get("ARCA_LOAD_CONTAINERS", "200"))
+CLIENTS = 16
+
+
+class Load(unittest.TestCase):
+    def setUp(self):
+        self.e = Engine()
+        self.e.__enter__()
+        self.e.docker("load", "-i", busybox_archive(self.e.dir + "/busybox.tar"))
+
+    def tearDown(self):
+        self.e.close()
+
+    def one(self, n):
+        e = self.e
+        body = {"Image": "busybox", "Cmd": ["sh", "-c", "echo out %d; sleep 30" % n],
+                "HostConfig": {"NetworkMode": "none" if n % 2 else "bridge"}}
+        cid = e.json("POST", "/containers/create", body)["Id"]
+        e.json("POST", "/containers/%s/start" % cid)
+        x = e.json("POST", "/containers/%s/exec" % cid, {"Cmd": ["true"], "AttachStdout": True})["Id"]
+        status, _, _ = e.http("POST", "/exec/%s/start" % x, {})
+        assert status == 200, status
+        assert e.json("GET", "/exec/%s/json" % x)["ExitCode"] == 0
+        expected = b"out %d\n" % n
+        wait_for(lambda: e.http("GET", "/containers/%s/logs?stdout=1" % cid)[2][8:] == expected, 10, "the output of %d" % n)
+        e.json("POST", "/containers/%s/kill" % cid)
+        assert e.json("POST", "/containers/%s/wait" % cid)["StatusCode"] == 137
+        _, _, logs = e.http("GET", "/containers/%s/logs?stdout=1" % cid)
+        assert logs[8:] == expected, logs
+        e.json("DELETE", "/containers/%s" % cid)
+
+    def round(self):
+        errors, numbers, lock = [], iter(range(CONTAINERS)), threading.Lock()
+
+        def client():
+            while True:
+                with lock:
+                    n = next(numbers, None)
+                if n is None:
+                    return
+                try:
+                    self.one(n)
+                except Exception as problem:  # noqa: BLE001
+                    errors.append("%d: %r" % (n, problem))
+        threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        self.assertEqual(errors, [])
+
+    def counts(self):
+        wait_for(lambda: not self.e.leftovers_of_containers(), 20, "teardown: %s" % self.e.leftovers_of_containers()[:5])
+        actors = self.e.json("GET", "/arca/actors")
+        return {"actors": len(actors["actors"]), "left": self.e.leftovers_of_containers()}
+
+    def test_three_rounds(self):
+        before = self.counts()
+        rss, fds = [], []
+        for _ in range(3):
+            begin = time.monotonic()
+            self.round()
+            print("round: %.1f s, %.1f containers/s" % (time.monotonic() - begin, CONTAINERS / (time.monotonic() - begin)))
+            after = self.counts()
+            self.assertEqual(after, before)
+            wait_for(lambda: self.e.rss_kb()[1] < 40, 20, "idle threads to end")
+            rss.append(self.e.rss_kb()[0])
+            fds.append(self.e.fds())
+        print("RSS after the rounds: %s kB; descriptors: %s" % (rss, fds))
+        self.assertLessEqual(fds[2], fds[0] + 2)
+        self.assertLessEqual(rss[2], rss[0] * 1.05)
+
+    def timings(self, call, count=150):
+        times = []
+        for _ in range(count):
+            begin = time.monotonic()
+            call()
+            times.append(time.monotonic() - begin)
+        times.sort()
+        return times[int(len(times) * 0.99) - 1]
+
+    def test_a_frozen_agent_slows_nobody_else(self):
+        e = self.e
+        frozen = e.docker("run", "-d", "--name", "frozen", "busybox", "sleep", "300").out.strip()
+        e.docker("run", "-d", "--name", "other", "busybox", "sleep", "300")
+        agents = [p for p in e.agents() if e.child_of(p, frozen)]
+        self.assertEqual(len(agents), 1)
+
+        def run_exec():
+            x = e.json("POST", "/containers/other/exec", {"Cmd": ["true"]})["Id"]
+            e.http("POST", "/exec/%s/start" % x, {"Detach": False})
+        listing = lambda: e.http("GET", "/containers/json")  # noqa: E731
+        before = self.timings(listing), self.timings(run_exec, 60)
+        os.kill(agents[0], signal.SIGSTOP)
+        try:
+            threading.Thread(target=lambda: e.http("POST", "/containers/frozen/exec", {"Cmd": ["true"]}), daemon=True).start()
+            after = self.timings(listing), self.timings(run_exec, 60)
+            begin = time.monotonic()
+            self.assertEqual(e.json("GET", "/containers/frozen/json")["State"]["Status"], "running")
+            self.assertLess(time.monotonic() - begin, 1.0)
+            print("p99 before and with a frozen agent: list %.2f %.2f ms, exec %.2f %.2f ms" % (
+                before[0] * 1e3, after[0] * 1e3, before[1] * 1e3, after[1] * 1e3))
+            # Twice as slow would be a dependency; the fine figure (20 % or 1 ms) is docs/performance.md's, on a quiet machine.
+            self.assertLess(after[0], before[0] * 2 + 0.005)
+            self.assertLess(after[1], before[1] * 2 + 0.02)
+            begin = time.monotonic()
+            e.docker("stop", "-t", "1", "frozen")
+            self.assertLess(time.monotonic() - begin, 8)
+            self.assertEqual(e.json("GET", "/containers/frozen/json")["State"]["Status"], "exited")
+        finally:
+            try:
+                os.kill(agents[0], signal.SIGCONT)
+            except ProcessLookupError:
+                pass
+        e.docker("rm", "-f", "frozen", "other")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
