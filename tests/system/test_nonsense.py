@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Nonsense on the wire gives a 4xx in Docker's words and never a crash, a 5xx or a leak."""
+import json
+import os
+import random
+import socket
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from arca_engine import Engine, busybox_archive  # noqa: E402
+
+
+class Nonsense(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.e = Engine()
+        cls.e.__enter__()
+        cls.e.docker("load", "-i", busybox_archive(cls.e.dir + "/busybox.tar"))
+        cls.pid = cls.e.process.pid
+
+    @classmethod
+    def tearDownClass(cls):
+        try:
+            cls.e.remove_everything()
+        finally:
+            cls.e.close()
+
+    def tearDown(self):
+        self.assertEqual(self.e.http("GET", "/_ping")[0], 200)
+        self.assertIsNone(self.e.process.poll(), self.e.log())
+
+    def raw(self, data, seconds=5):
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(seconds)
+        s.connect(self.e.sock)
+        try:
+            s.sendall(data)
+            s.shutdown(socket.SHUT_WR)
+            out = b""
+            while True:
+                part = s.recv(65536)
+                if not part:
+                    return out
+                out += part
+        except (ConnectionError, socket.timeout):
+            return b""
+        finally:
+            s.close()
+
+    def test_bodies(self):
+        for body in (b"", b"{", b"[]", b"null", b"5", b'"x"', b"\xff\xfe", b'{"Image": 5}', b'{"Cmd": {"a": 1}}', b"{" * 5000,
+                     b'{"Image": "busybox", "Env": [1]}', b'{"Image": "busy\x00box"}', b'{"HostConfig": []}',
+                     b'{"Image": "busybox", "HostConfig": {"Memory": 1e400}}', b'{"Image": "busybox", "Hostname": "\xc3\x28"}'):
+            status, _, answer = self.e.http("POST", "/containers/create", body, {"Content-Type": "application/json"})
+            self.assertIn(status, (201, 400, 404), (body[:40], status, answer[:200]))
+            if status != 201:
+                self.assertIn("message", json.loads(answer))
+
+    def test_query_values(self):
+        for path in ("/containers/json?limit=x", "/containers/json?filters=x", "/containers/json?filters=%7B%22a%22%3A5%7D",
+                     "/images/json?filters=%5B%5D", "/containers/json?filters=%00", "/events?since=x&until=1",
+                     "/containers/x%00y/json", "/containers/%ff%fe/json", "/containers/..%2f..%2fetc/json",
+                     "/images/..%2f/json", "/containers/json?all=%zz"):
+            status, _, answer = self.e.http("GET", path)
+            # Docker answers 500 to numbers that it cannot parse in limit and since (strconv…).
+            self.assertTrue(status < 500 or b"strconv" in answer, (path, status, answer[:200]))
+
+    def test_broken_http(self):
+        for data in (b"\0\0\0\0", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"POST /containers/create HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+                     b"POST /containers/create HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b"GET /" + b"a" * 200000,
+                     b"GET /_ping HTTP/1.1\r\n" + b"X: " + b"y" * 200000 + b"\r\n\r\n",
+                     b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+                     b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{"):
+            answer = self.raw(data)
+            if answer:
+                self.assertNotIn(answer.split(b" ")[1][:1], (b"5", b"2"), (data[:60], answer[:200]))
+
+    def test_random_bytes(self):
+        rng = random.Random(7)
+        for _ in range(200):
+            self.raw(bytes(rng.randrange(256) for _ in range(rng.randrange(1, 400))), 2)
+
+    def test_half_open_connections_are_cheap(self):
+        before = self.e.fds()
+        open_ones = []
+        for _ in range(300):
+            s = socket.socket(socket.AF_UNIX)
+            s.connect(self.e.sock)
+            s.sendall(b"GET /cont")
+            open_ones.append(s)
+        self.assertEqual(self.e.http("GET", "/_ping")[0], 200)
+        for s in open_ones:
+            s.close()
+        from arca_engine import wait_for
+        wait_for(lambda: self.e.fds() <= before + 3, 10, "descriptors to be given back")
+
+    def test_load_garbage(self):
+        for data in (b"", b"garbage" * 1000, b"\x1f\x8b" + b"x" * 500, b"\x28\xb5\x2f\xfd" + b"y" * 300):
+            status, _, answer = self.e.http("POST", "/images/load", data, {"Content-Type": "application/x-tar"})
+            self.assertTrue(400 <= status < 600 or b"error" in answer or answer == b"", (status, answer[:200]))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
