@@ -101,8 +101,8 @@ def main():
     if args.update:
         with open(passing_file, "w") as f:
             f.write("".join(n + "\n" for n in sorted(known | passed)))
-    must_failed = [n for n in sorted(failed) if n.split("/")[0] in MUST]
-    rest = [n for n in list(passed) + list(failed) if not later(n.split("/")[0]) and n.split("/")[0] not in MUST]
+    must_failed = [n for n in sorted(failed) if n.split("#")[0] in MUST]
+    rest = [n for n in list(passed) + list(failed) if not later(n.split("#")[0]) and n.split("#")[0] not in MUST]
     rest_passed = [n for n in rest if n in passed]
     print("must-hold scenarios: %d failed %s" % (len(must_failed), must_failed[:10]))
     if rest:
