@@ -12,6 +12,7 @@
 
 #include "guest/agent_log.hpp"
 #include "guest/fd_passing.hpp"
+#include "guest/quiet_grpc.hpp"
 #include "guest/proto/agent.grpc.pb.h"
 
 namespace arca::guest {
@@ -138,6 +139,9 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
     builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, look_ahead);
     builder.AddChannelArgument(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
     server = builder.BuildAndStart();
+#ifdef ARCA_QUIET_GRPC
+    quiet_grpc();
+#endif
   }
 
   void accept() {
