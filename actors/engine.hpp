@@ -1,5 +1,5 @@
-// arca::engine: the whole container engine as a library. The daemon is one user of it (http/ in front), tools/embed_example
-// another. It lives inside any caf::actor_system (whose config had register_messages called on it).
+// arca::engine: the whole container engine as a library. The daemon is one user of it (http/ in front),
+// tools/embed_example another. It lives inside any caf::actor_system (whose config had register_messages called on it).
 #pragma once
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
@@ -15,11 +15,12 @@ class engine {
   /// Adds the engine's message types and error category to a config, before the actor_system is made.
   static void register_messages(caf::actor_system_config& config);
 
-  /// Opens the data root (errc::conflict when another engine holds it), starts the actor tree and takes up again what an
-  /// earlier engine left. Answers when look-ups are right; adoption of running containers goes on behind.
+  /// Opens the data root (errc::conflict when another engine holds it), starts the actor tree and takes up again what
+  /// an earlier engine left. Answers when look-ups are right; adoption of running containers goes on behind.
   static result<std::unique_ptr<engine>> start(caf::actor_system& system, settings config);
 
-  /// Stops accepting work, flushes, detaches from running containers (or stops them, as the settings say). Bounded: 10 s.
+  /// Stops accepting work, flushes, detaches from running containers (or stops them, as the settings say). Bounded: 10
+  /// s.
   void stop();
   ~engine();
 

@@ -12,8 +12,8 @@
 
 #include "guest/agent_log.hpp"
 #include "guest/fd_passing.hpp"
-#include "guest/quiet_grpc.hpp"
 #include "guest/proto/agent.grpc.pb.h"
+#include "guest/quiet_grpc.hpp"
 
 namespace arca::guest {
 namespace {

@@ -23,5 +23,7 @@ grpc_event __wrap_grpc_completion_queue_next(grpc_completion_queue* queue, gpr_t
 }
 
 namespace arca::guest {
-void quiet_grpc() { grpc_timer_manager_set_threading(false); }
+void quiet_grpc() {
+  grpc_timer_manager_set_threading(false);
+}
 }  // namespace arca::guest

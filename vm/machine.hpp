@@ -20,23 +20,23 @@ namespace arca::vm {
 
 class agent_client;
 
-/// What is written to the container's row as soon as it exists, and what a later daemon needs to adopt the machine. A pid
-/// is believed only together with its start time and the boot id of the host.
+/// What is written to the container's row as soon as it exists, and what a later daemon needs to adopt the machine. A
+/// pid is believed only together with its start time and the boot id of the host.
 struct machine_identity {
-  std::string kind;       ///< "namespace" or "vm"
-  std::string id;         ///< container id of its first container
-  std::string dir;        ///< run folder: sockets, bundle, journal
-  std::string cgroup;     ///< below each hierarchy, "/arca/<id>"
-  int64_t pid = 0;        ///< agent or hypervisor, in the host's pid namespace
+  std::string kind;         ///< "namespace" or "vm"
+  std::string id;           ///< container id of its first container
+  std::string dir;          ///< run folder: sockets, bundle, journal
+  std::string cgroup;       ///< below each hierarchy, "/arca/<id>"
+  int64_t pid = 0;          ///< agent or hypervisor, in the host's pid namespace
   uint64_t start_time = 0;  ///< field 22 of /proc/PID/stat
-  std::string boot_id;    ///< /proc/sys/kernel/random/boot_id
+  std::string boot_id;      ///< /proc/sys/kernel/random/boot_id
 };
 
 struct nic_spec {
-  std::string name;       ///< inside: "eth0"
-  std::string host_name;  ///< device on the host side: "veth1a2b3c4"
-  std::string bridge;     ///< device that it joins
-  std::string mac;        ///< "02:42:ac:11:00:02"
+  std::string name;                    ///< inside: "eth0"
+  std::string host_name;               ///< device on the host side: "veth1a2b3c4"
+  std::string bridge;                  ///< device that it joins
+  std::string mac;                     ///< "02:42:ac:11:00:02"
   std::vector<std::string> addresses;  ///< with prefix length
   std::string gateway4, gateway6;
   uint32_t mtu = 1500;

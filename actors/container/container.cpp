@@ -59,7 +59,8 @@ container::behavior_type container::make_behavior() {
       [this](const machine_unresponsive& r) {
         if (r.generation != record_.generation || unresponsive_ == r.unresponsive) return;
         unresponsive_ = r.unresponsive;
-        log::warn(unresponsive_ ? "machine does not answer" : "machine answers again", log::kv("container", record_.id));
+        log::warn(unresponsive_ ? "machine does not answer" : "machine answers again",
+                  log::kv("container", record_.id));
       },
       [this](const resume_container& r) { return take_up(r); },
       [this](const timer_due& r) { on_timer(r); },
@@ -77,7 +78,9 @@ void container::on_exit() {
   create_finished_ = nullptr;
 }
 
-std::string container::container_dir() const { return s_.ctx.config.data_root + "/containers/" + record_.id; }
+std::string container::container_dir() const {
+  return s_.ctx.config.data_root + "/containers/" + record_.id;
+}
 
 container_entry container::entry() const {
   container_entry e;
@@ -101,6 +104,7 @@ commit_rows row_of(const model::container_record& record) {
 }  // namespace
 
 void container::show(done then) {
+  shown_.clear();
   publish_container p;
   p.entry = entry();
   request(manager_, caf::infinite, std::move(p))
@@ -108,14 +112,19 @@ void container::show(done then) {
 }
 
 void container::save(done then) {
+  shown_.clear();
   request(s_.ctx.store, caf::infinite, row_of(record_))
       .then([this, then] { show(then); }, [then](caf::error& e) { then(std::move(e)); });
 }
 
 void container::save_behind() {
-  request(s_.ctx.store, caf::infinite, row_of(record_)).then([] {}, [this](caf::error& e) {
-    log::error("container row not saved", log::kv("container", record_.id), log::kv("reason", from_caf(e).message()));
-  });
+  shown_.clear();
+  request(s_.ctx.store, caf::infinite, row_of(record_))
+      .then([] {},
+            [this](caf::error& e) {
+              log::error("container row not saved", log::kv("container", record_.id),
+                         log::kv("reason", from_caf(e).message()));
+            });
 }
 
 void container::event(std::string action, std::map<std::string, std::string> more) {

@@ -1,6 +1,6 @@
 // The actor of one container. Its parts, one file each: create, start and exit (lifecycle), stop/kill/pause (control),
-// removal, streams and execs (streams), recovery (resume). state.hpp decides what is legal; record_ is the truth that is
-// persisted before it is answered.
+// removal, streams and execs (streams), recovery (resume). state.hpp decides what is legal; record_ is the truth that
+// is persisted before it is answered.
 #pragma once
 #include <caf/typed_event_based_actor.hpp>
 #include <deque>
@@ -106,8 +106,10 @@ class container : public tracked<container_internal::base> {
   template <class Promise>
   done deliver(Promise promise) {
     return [promise](caf::error e) mutable {
-      if (e) promise.deliver(std::move(e));
-      else deliver_ok(promise);
+      if (e)
+        promise.deliver(std::move(e));
+      else
+        deliver_ok(promise);
     };
   }
 
@@ -126,15 +128,17 @@ class container : public tracked<container_internal::base> {
   std::deque<std::function<void()>> later_;  ///< requests that wait for the end of a start or stop
   std::vector<done> on_stopped_;             ///< called after the next exit has been committed
   std::map<std::string, exec_actor> execs_;
-  uint64_t timer_ticket_ = 0;                ///< a timer with another ticket is stale
-  bool restart_after_exit_ = false;          ///< docker restart: the exit is followed by a start, whatever the policy
-  bool remove_after_exit_ = false;           ///< docker rm -f
+  uint64_t timer_ticket_ = 0;        ///< a timer with another ticket is stale
+  bool restart_after_exit_ = false;  ///< docker restart: the exit is followed by a start, whatever the policy
+  bool remove_after_exit_ = false;   ///< docker rm -f
   bool unresponsive_ = false;
   std::function<void(const result<created_container>&)> create_finished_;
   std::vector<std::string> create_warnings_;
   std::string wanted_name_;
-  nlohmann::json create_body_;               ///< until the row is made
-  std::vector<model::mount_plan> plan_;      ///< the same
+  nlohmann::json create_body_;            ///< until the row is made
+  std::vector<model::mount_plan> plan_;   ///< the same
+  std::string shown_;                     ///< inspect's answer for the record as it is; empty: to be made
+  std::vector<std::string> shown_execs_;  ///< … and these execs
 };
 
 }  // namespace arca

@@ -45,9 +45,11 @@ caf::result<void> container::stop(const stop_container& request) {
       break;
     case verdict::later:
       later_.push_back([this, request, promise]() mutable {
-        if (check(stimulus::stop).decision != verdict::go) deliver_ok(promise);
-        else begin_stop(stop_signal_of(record_), request.timeout == -2 ? stop_timeout_of(record_) : request.timeout,
-                        deliver(promise));
+        if (check(stimulus::stop).decision != verdict::go)
+          deliver_ok(promise);
+        else
+          begin_stop(stop_signal_of(record_), request.timeout == -2 ? stop_timeout_of(record_) : request.timeout,
+                     deliver(promise));
       });
       break;
     default:
@@ -99,9 +101,11 @@ void container::kill_now() {
   event("kill", {{"signal", std::to_string(SIGKILL)}});
   kill_machine k;
   k.container_id = record_.id;
-  request(machine_, caf::infinite, std::move(k)).then([] {}, [this](caf::error& e) {
-    log::warn("kill failed", log::kv("container", record_.id), log::kv("reason", from_caf(e).message()));
-  });
+  request(machine_, caf::infinite, std::move(k))
+      .then([] {},
+            [this](caf::error& e) {
+              log::warn("kill failed", log::kv("container", record_.id), log::kv("reason", from_caf(e).message()));
+            });
 }
 
 void container::on_timer(const timer_due& timer) {
@@ -265,8 +269,7 @@ caf::result<void> container::rename(const rename_container& request) {
     return promise;
   }
   if (name == record_.name) {
-    promise.deliver(
-        caf_error(errc::invalid_argument, "Renaming a container with the same name as its current name"));
+    promise.deliver(caf_error(errc::invalid_argument, "Renaming a container with the same name as its current name"));
     return promise;
   }
   if (auto valid = model::check_container_name(request.name); !valid) {
@@ -299,7 +302,8 @@ caf::result<updated_container> container::update(const update_container& request
     return promise;
   }
   const bool lives = machine_ && record_.state.status != container_status::starting;
-  auto changed = model::apply_update(record_.host_config, *asked, lives, record_.state.status == container_status::removing);
+  auto changed =
+      model::apply_update(record_.host_config, *asked, lives, record_.state.status == container_status::removing);
   if (!changed) {
     promise.deliver(to_caf(changed.error().wrap("Cannot update container " + record_.id)));
     return promise;
@@ -333,13 +337,18 @@ caf::result<json_document> container::inspect(const inspect_container& request) 
   extras.exec_ids = s_.execs.of_container(record_.id);
   extras.data_root = s_.ctx.config.data_root;
   if (!request.size) {
+    if (shown_.empty() || shown_execs_ != extras.exec_ids) {
+      shown_ = model::inspect_json(record_, extras);
+      shown_execs_ = extras.exec_ids;
+    }
     json_document d;
-    d.text = model::inspect_json(record_, extras);
+    d.text = shown_;
     promise.deliver(std::move(d));
     return promise;
   }
   offload(
-      this, *s_.ctx.port, *s_.ctx.pool, [dir = container_dir(), layers = record_.layers] { return measure(dir, layers); },
+      this, *s_.ctx.port, *s_.ctx.pool,
+      [dir = container_dir(), layers = record_.layers] { return measure(dir, layers); },
       [this, promise, extras](const container_sizes& sizes) mutable {
         extras.with_size = true;
         extras.size_rw = sizes.writable;

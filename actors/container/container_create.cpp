@@ -1,5 +1,5 @@
-// Create: image leased, configuration merged, volumes acquired, files renamed into place, one transaction for the row, then
-// the answer (flows.md "Order of truth"). Whatever fails undoes what came before and the container never existed.
+// Create: image leased, configuration merged, volumes acquired, files renamed into place, one transaction for the row,
+// then the answer (flows.md "Order of truth"). Whatever fails undoes what came before and the container never existed.
 #include <algorithm>
 
 #include "actors/container/container.hpp"
@@ -14,8 +14,10 @@ namespace arca {
 caf::result<created_container> container::create(const create_container& request) {
   auto promise = make_response_promise<created_container>();
   create_finished_ = [promise](const result<created_container>& r) mutable {
-    if (r) promise.deliver(*r);
-    else promise.deliver(to_caf(r.error()));
+    if (r)
+      promise.deliver(*r);
+    else
+      promise.deliver(to_caf(r.error()));
   };
   create_body_ = nlohmann::json::parse(request.body, nullptr, false);
   if (!create_body_.is_object()) {
@@ -43,7 +45,8 @@ void container::create_with_image(const resolved_image& image) {
   record_.image_id = image.id;
   record_.layers = image.layers;
   if (!image.os.empty()) record_.os = image.os;
-  const auto image_config = image.config.empty() ? nlohmann::json() : nlohmann::json::parse(image.config, nullptr, false);
+  const auto image_config =
+      image.config.empty() ? nlohmann::json() : nlohmann::json::parse(image.config, nullptr, false);
   const auto find_container = [this](const std::string& name) -> result<std::string> {
     ARCA_TRY(found, s_.directory.get()->find(name));
     return found.record->id;
@@ -64,7 +67,8 @@ void container::create_with_image(const resolved_image& image) {
   reserve.id = record_.id;
   reserve.name = wanted_name_;
   request(manager_, caf::infinite, std::move(reserve))
-      .then([this](const std::string& name) { create_named(name); }, [this](caf::error& e) { create_failed(from_caf(e)); });
+      .then([this](const std::string& name) { create_named(name); },
+            [this](caf::error& e) { create_failed(from_caf(e)); });
 }
 
 void container::create_named(const std::string& name) {
@@ -72,7 +76,8 @@ void container::create_named(const std::string& name) {
   record_.config = std::move(create_body_["Config"]);
   record_.host_config = std::move(create_body_["HostConfig"]);
   const auto networking = create_body_.value("NetworkingConfig", nlohmann::json::object());
-  record_.networking = networking.is_object() ? networking.value("EndpointsConfig", nlohmann::json::object()) : networking;
+  record_.networking =
+      networking.is_object() ? networking.value("EndpointsConfig", nlohmann::json::object()) : networking;
   if (!record_.networking.is_object()) record_.networking = nlohmann::json::object();
   if (const auto warnings = create_body_.find("Warnings"); warnings != create_body_.end() && warnings->is_array())
     for (const auto& w : *warnings)
@@ -158,7 +163,8 @@ void container::create_failed(const error& why) {
   auto finished = std::exchange(create_finished_, nullptr);
   release_image image;
   image.lease_owner = record_.id;
-  request(s_.ctx.images, caf::infinite, std::move(image)).then([] {}, [](caf::error&) { /* leases are checked at start */ });
+  request(s_.ctx.images, caf::infinite, std::move(image))
+      .then([] {}, [](caf::error&) { /* leases are checked at start */ });
   release_volumes volumes;
   volumes.container_id = record_.id;
   volumes.remove_anonymous = true;

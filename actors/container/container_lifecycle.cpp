@@ -3,6 +3,7 @@
 
 #include "actors/container/container.hpp"
 #include "actors/container/restart_policy.hpp"
+#include "actors/model/ports.hpp"
 #include "persistence/base/log.hpp"
 #include "persistence/base/text.hpp"
 
@@ -22,6 +23,26 @@ int start_failure_code(const error& why) {
 std::string network_of(const model::container_record& r) {
   const auto mode = r.host_config.value("NetworkMode", std::string());
   return mode.empty() || mode == "default" ? "bridge" : mode;
+}
+
+std::vector<port_binding> wanted_ports(const model::container_record& r) {
+  std::vector<port_binding> all;
+  for (const auto& request : model::port_requests(r)) {
+    port_binding b;
+    b.protocol = request.protocol;
+    b.container_port = request.container_port;
+    b.host_ip = request.host_ip;
+    b.first = request.first;
+    b.last = request.last;
+    all.push_back(std::move(b));
+  }
+  return all;
+}
+
+nlohmann::json shown_ports(const model::container_record& r, const endpoint& e) {
+  std::vector<model::given_port> given;
+  for (const auto& p : e.ports) given.push_back({p.protocol, p.container_port, p.host_ip, p.first});
+  return model::ports_document(r, given);
 }
 
 }  // namespace
@@ -68,6 +89,7 @@ void container::allocate_networks(done finished) {
   wanted.network = network_of(record_);
   wanted.container_id = record_.id;
   wanted.container_name = record_.name;
+  wanted.ports = wanted_ports(record_);
   if (const auto given = record_.networking.find(wanted.network);
       given != record_.networking.end() && given->is_object()) {
     if (const auto ipam = given->find("IPAMConfig"); ipam != given->end() && ipam->is_object())
@@ -91,6 +113,7 @@ void container::allocate_networks(done finished) {
             if (const auto given = record_.networking.find(e.network_name); given != record_.networking.end())
               shown.config = *given;
             record_.endpoints = {std::move(shown)};
+            record_.ports = shown_ports(record_, e);
             launch_in_machine({e}, finished);
           },
           [this, finished](caf::error& e) {
@@ -101,6 +124,7 @@ void container::allocate_networks(done finished) {
 /// Inspect goes on to show which networks the container belongs to, without what it had on them.
 void container::forget_addresses() {
   record_.machine.clear();
+  record_.ports = nullptr;
   for (auto& e : record_.endpoints) {
     e.endpoint_id.clear();
     e.mac.clear();
@@ -153,17 +177,18 @@ void container::launched(const machine_started& started, done finished) {
 }
 
 void container::launch_failed(const error& why, done finished) {
-  record_.state.status =
-      record_.state.started_at == 0 ? container_status::created : container_status::exited;
+  record_.state.status = record_.state.started_at == 0 ? container_status::created : container_status::exited;
   record_.state.exit_code = start_failure_code(why);
   record_.state.error = why.message();
   record_.state.pid = 0;
   record_.machine.clear();
   record_.endpoints.clear();
+  record_.ports = nullptr;
   machine_ = nullptr;
   release_endpoints release;
   release.container_id = record_.id;
-  request(s_.ctx.networks, caf::infinite, std::move(release)).then([] {}, [](caf::error&) { /* swept at the next start */ });
+  request(s_.ctx.networks, caf::infinite, std::move(release))
+      .then([] {}, [](caf::error&) { /* swept at the next start */ });
   save([this, why, finished](caf::error) {
     finished(to_caf(why));
     answer_waiters({"not-running", "next-exit"});
@@ -218,8 +243,9 @@ void container::after_exit(bool was_stopping) {
   network_event("disconnect");
   volume_event("unmount");
   if (was_stopping && !restart_after_exit_ && !remove_after_exit_) event("stop");
-  event("die", {{"exitCode", std::to_string(state.exit_code)},
-                {"execDuration", std::to_string(std::max<int64_t>(0, state.finished_at - state.started_at) / 1'000'000'000)}});
+  event("die",
+        {{"exitCode", std::to_string(state.exit_code)},
+         {"execDuration", std::to_string(std::max<int64_t>(0, state.finished_at - state.started_at) / 1'000'000'000)}});
   io_->finish();
   answer_waiters(state.status == container_status::restarting
                      ? std::initializer_list<std::string_view>{"next-exit"}
@@ -234,7 +260,8 @@ void container::after_exit(bool was_stopping) {
   execs_.clear();
   release_endpoints release;
   release.container_id = record_.id;
-  request(s_.ctx.networks, caf::infinite, std::move(release)).then([] {}, [](caf::error&) { /* swept at the next start */ });
+  request(s_.ctx.networks, caf::infinite, std::move(release))
+      .then([] {}, [](caf::error&) { /* swept at the next start */ });
   auto stopped = std::move(on_stopped_);
   on_stopped_.clear();
   for (auto& f : stopped) f({});

@@ -1,18 +1,20 @@
-// container_manager: owns names and the directory, supervises the container actors. Never does anything slow: a create is
-// delegated to the new container's actor, which answers the caller itself.
+// container_manager: owns names and the directory, supervises the container actors. Never does anything slow: a create
+// is delegated to the new container's actor, which answers the caller itself.
+#include <malloc.h>
 #include <caf/actor_system.hpp>
 #include <caf/typed_event_based_actor.hpp>
+
 #include <algorithm>
 #include <deque>
 #include <unordered_map>
 
 #include "actors/container/internal.hpp"
+#include "actors/container/top.hpp"
 #include "actors/core/errors.hpp"
 #include "actors/core/promise.hpp"
 #include "actors/model/create.hpp"
 #include "actors/model/list_filters.hpp"
 #include "actors/model/summary.hpp"
-#include "actors/container/top.hpp"
 #include "persistence/base/log.hpp"
 #include "persistence/base/text.hpp"
 
@@ -22,6 +24,7 @@ namespace {
 /// A container actor that fails this often within the window is given up (its row stays, it shows as dead).
 constexpr size_t restart_limit = 5;
 constexpr auto restart_window = std::chrono::seconds(30);
+constexpr auto trim_delay = std::chrono::seconds(3);
 
 class container_manager : public tracked<container_manager_internal::base> {
  public:
@@ -50,7 +53,13 @@ class container_manager : public tracked<container_manager_internal::base> {
         [this](const reserve_name& request) { return reserve(request); },
         [this](const withdraw_container& request) -> caf::result<void> {
           withdraw(request.id);
+          trim_memory later;
+          later.ticket = ++trim_ticket_;
+          delayed_send(this, trim_delay, std::move(later));
           return caf::unit;
+        },
+        [this](const trim_memory& t) {
+          if (t.ticket == trim_ticket_) s_.ctx.pool->post([] { ::malloc_trim(0); });
         },
     };
   }
@@ -101,8 +110,8 @@ class container_manager : public tracked<container_manager_internal::base> {
     }
   }
 
-  /// A container actor ended without withdrawing: it failed. Its row, machine, streams and clients are as they were; a new
-  /// actor takes them up.
+  /// A container actor ended without withdrawing: it failed. Its row, machine, streams and clients are as they were; a
+  /// new actor takes them up.
   void child_down(const caf::down_msg& down) {
     const auto known = ids_by_address_.find(down.source);
     if (known == ids_by_address_.end()) return;
@@ -137,8 +146,8 @@ class container_manager : public tracked<container_manager_internal::base> {
     return promise;
   }
 
-  /// Everything is shown before anything is taken up, so that look-ups are right from the first request on; a request to
-  /// a container waits in its mailbox until it has been.
+  /// Everything is shown before anything is taken up, so that look-ups are right from the first request on; a request
+  /// to a container waits in its mailbox until it has been.
   void take_up(const loaded_rows& loaded, caf::typed_response_promise<void> promise) {
     struct progress {
       size_t open = 1;
@@ -148,18 +157,19 @@ class container_manager : public tracked<container_manager_internal::base> {
     auto p = std::make_shared<progress>();
     auto finish = [this, p] {
       if (--p->open != 0) return;
-      request(s_.ctx.machines, caf::infinite, p->adopted).then([] {}, [](caf::error& e) {
-        log::warn("sweep of machines failed", log::kv("reason", from_caf(e).message()));
-      });
-      request(s_.ctx.networks, caf::infinite, p->networks).then([] {}, [](caf::error& e) {
-        log::warn("networks not reconciled", log::kv("reason", from_caf(e).message()));
-      });
+      request(s_.ctx.machines, caf::infinite, p->adopted)
+          .then([] {},
+                [](caf::error& e) { log::warn("sweep of machines failed", log::kv("reason", from_caf(e).message())); });
+      request(s_.ctx.networks, caf::infinite, p->networks)
+          .then([] {},
+                [](caf::error& e) { log::warn("networks not reconciled", log::kv("reason", from_caf(e).message())); });
     };
     std::vector<container_entry> entries;
     for (const auto& row : loaded.rows) {
       auto parsed = model::from_document(row.document);
       if (!parsed) {
-        log::error("container row set aside", log::kv("container", row.key), log::kv("reason", parsed.error().message()));
+        log::error("container row set aside", log::kv("container", row.key),
+                   log::kv("reason", parsed.error().message()));
         continue;
       }
       container_entry entry;
@@ -183,9 +193,9 @@ class container_manager : public tracked<container_manager_internal::base> {
     }
     reconcile_volumes volumes;
     for (const auto& entry : entries) volumes.containers.push_back(entry.record->id);
-    request(s_.ctx.volumes, caf::infinite, std::move(volumes)).then([] {}, [](caf::error& e) {
-      log::warn("volumes not reconciled", log::kv("reason", from_caf(e).message()));
-    });
+    request(s_.ctx.volumes, caf::infinite, std::move(volumes))
+        .then([] {},
+              [](caf::error& e) { log::warn("volumes not reconciled", log::kv("reason", from_caf(e).message())); });
     s_.directory.set(directory::of(std::move(entries)));
     deliver_ok(promise);
     finish();
@@ -259,13 +269,14 @@ class container_manager : public tracked<container_manager_internal::base> {
     stop_container stop;
     stop.timeout = request.timeout;
     for (auto& [id, c] : children_)
-      this->request(c.handle, caf::infinite, stop).then([finish]() mutable { finish(); },
-                                                        [finish](caf::error&) mutable { finish(); });
+      this->request(c.handle, caf::infinite, stop)
+          .then([finish]() mutable { finish(); }, [finish](caf::error&) mutable { finish(); });
     finish();
     return promise;
   }
 
   container_services s_;
+  uint64_t trim_ticket_ = 0;
   std::unordered_map<std::string, std::string> names_;  // name → id
   std::unordered_map<std::string, child> children_;     // by id
   std::map<caf::actor_addr, std::string> ids_by_address_;

@@ -1,5 +1,5 @@
-// Removal: `removing` → files → row → gone (flows.md "Order of truth"). A step that fails leaves the container `dead`, from
-// which only another removal leads.
+// Removal: `removing` → files → row → gone (flows.md "Order of truth"). A step that fails leaves the container `dead`,
+// from which only another removal leads.
 #include "actors/container/container.hpp"
 #include "actors/streams/process_io_registry.hpp"
 #include "persistence/base/fs.hpp"
@@ -8,8 +8,7 @@
 namespace arca {
 
 caf::result<void> container::remove(const remove_container& request) {
-  if (request.link)
-    return caf_error(errc::internal, "Conflict, cannot remove the default link name of the container");
+  if (request.link) return caf_error(errc::internal, "Conflict, cannot remove the default link name of the container");
   auto promise = make_response_promise<void>();
   try_remove(request, promise);
   return promise;
@@ -79,7 +78,8 @@ void container::begin_remove(bool volumes, done finished) {
   auto release = [this, volumes, forget] {
     release_image image;
     image.lease_owner = record_.id;
-    request(s_.ctx.images, caf::infinite, std::move(image)).then([] {}, [](caf::error&) { /* leases are checked at start */ });
+    request(s_.ctx.images, caf::infinite, std::move(image))
+        .then([] {}, [](caf::error&) { /* leases are checked at start */ });
     if (record_.mounts.empty()) {
       forget();
       return;
@@ -87,7 +87,8 @@ void container::begin_remove(bool volumes, done finished) {
     release_volumes v;
     v.container_id = record_.id;
     v.remove_anonymous = volumes;
-    request(s_.ctx.volumes, caf::infinite, std::move(v)).then([forget] { forget(); }, [forget](caf::error&) { forget(); });
+    request(s_.ctx.volumes, caf::infinite, std::move(v))
+        .then([forget] { forget(); }, [forget](caf::error&) { forget(); });
   };
   save([this, release, failed](const caf::error&) {
     io_->finish();
@@ -95,8 +96,10 @@ void container::begin_remove(bool volumes, done finished) {
     offload(
         this, *s_.ctx.port, *s_.ctx.pool, [dir = container_dir()] { return fs::remove_tree(dir); },
         [release, failed](const result<void>& removed) {
-          if (removed) release();
-          else failed(removed.error());
+          if (removed)
+            release();
+          else
+            failed(removed.error());
         });
   });
 }

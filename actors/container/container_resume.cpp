@@ -1,6 +1,6 @@
-// Taking a row up again, after a daemon start or after this actor was restarted: known and alive → adopt; known and gone →
-// finish the interrupted transition (flows.md "Order of truth", recovery). Adoption uses `await`: requests that arrive
-// meanwhile wait in the mailbox and then see the true state.
+// Taking a row up again, after a daemon start or after this actor was restarted: known and alive → adopt; known and
+// gone → finish the interrupted transition (flows.md "Order of truth", recovery). Adoption uses `await`: requests that
+// arrive meanwhile wait in the mailbox and then see the true state.
 #include "actors/container/container.hpp"
 #include "actors/container/restart_policy.hpp"
 #include "persistence/base/log.hpp"
@@ -19,8 +19,10 @@ caf::result<bool> container::take_up(const resume_container& request) {
     case container_status::exited:
       promise.deliver(false);
       if (!request.daemon_start) break;
-      if (auto_remove() && record_.state.started_at != 0) begin_remove(true, [](const caf::error&) {});
-      else if (starts_with_daemon(record_)) begin_start([](const caf::error&) { /* shown as State.Error */ });
+      if (auto_remove() && record_.state.started_at != 0)
+        begin_remove(true, [](const caf::error&) {});
+      else if (starts_with_daemon(record_))
+        begin_start([](const caf::error&) { /* shown as State.Error */ });
       break;
     case container_status::restarting:
       promise.deliver(false);
@@ -44,8 +46,7 @@ void container::adopt(caf::typed_response_promise<bool> promise) {
   auto lost = [this, promise](const error& why) mutable {
     if (record_.state.status == container_status::starting) {
       // The start was never answered: back to where it began.
-      record_.state.status =
-          record_.state.started_at == 0 ? container_status::created : container_status::exited;
+      record_.state.status = record_.state.started_at == 0 ? container_status::created : container_status::exited;
       forget_addresses();
       promise.deliver(false);
       save([this](const caf::error&) { run_later(); });

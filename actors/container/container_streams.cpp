@@ -6,8 +6,8 @@
 #include "actors/container/container.hpp"
 #include "actors/model/detach_keys.hpp"
 #include "actors/model/exec.hpp"
-#include "persistence/base/text.hpp"
 #include "persistence/base/fs.hpp"
+#include "persistence/base/text.hpp"
 #include "vm/oci/user.hpp"
 
 namespace arca {

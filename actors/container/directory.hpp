@@ -1,6 +1,6 @@
-// The published list of containers: who has a name, id or prefix, and what `docker ps` shows. container_manager writes a
-// new immutable directory and swaps it in; everybody else reads without a mailbox, so one stuck container never
-// slows a look-up or a list.
+// The published list of containers: who has a name, id or prefix, and what `docker ps` shows. container_manager writes
+// a new immutable directory and swaps it in; everybody else reads without a mailbox, so one stuck container never slows
+// a look-up or a list.
 #pragma once
 #include <map>
 #include <memory>
@@ -16,7 +16,8 @@ namespace arca {
 
 struct container_entry {
   std::shared_ptr<const model::container_record> record;
-  std::shared_ptr<const std::string> summary;  ///< GET /containers/json element, ready but for "Status" (model/summary.hpp)
+  std::shared_ptr<const std::string>
+      summary;  ///< GET /containers/json element, ready but for "Status" (model/summary.hpp)
   container_actor handle;
 };
 
@@ -69,7 +70,10 @@ class exec_index {
   void erase_container(const std::string& container_id);
 
  private:
-  struct entry { std::string container_id; exec_actor handle; };
+  struct entry {
+    std::string container_id;
+    exec_actor handle;
+  };
   mutable std::mutex lock_;
   std::map<std::string, entry> by_id_;
 };

@@ -1,5 +1,5 @@
-// The root of the actor tree: what is started in which order, what is stopped in which (reverse), and the lock on the data
-// root. The order is load-bearing: each manager may be asked for by those below it in this list.
+// The root of the actor tree: what is started in which order, what is stopped in which (reverse), and the lock on the
+// data root. The order is load-bearing: each manager may be asked for by those below it in this list.
 #include "actors/engine.hpp"
 
 #include <fcntl.h>
@@ -119,7 +119,8 @@ void engine::stop() {
   if (ctx.config.stop_containers_on_exit) {
     stop_all_containers all;
     all.timeout = ctx.config.shutdown_timeout;
-    if (auto stopped = ask_sync(*impl_->system, ctx.containers, std::chrono::seconds(ctx.config.shutdown_timeout + 3), all);
+    if (auto stopped =
+            ask_sync(*impl_->system, ctx.containers, std::chrono::seconds(ctx.config.shutdown_timeout + 3), all);
         !stopped)
       log::warn("not every container stopped in time");
   }
@@ -128,7 +129,8 @@ void engine::stop() {
     caf::anon_send_exit(handle, caf::exit_reason::user_shutdown);
     handle = nullptr;
   };
-  for (const auto& [id, entry] : containers()->by_id()) caf::anon_send_exit(entry.handle, caf::exit_reason::user_shutdown);
+  for (const auto& [id, entry] : containers()->by_id())
+    caf::anon_send_exit(entry.handle, caf::exit_reason::user_shutdown);
   directory_->set(std::make_shared<directory>());
   end(ctx.containers);
   end(ctx.machines);
@@ -140,6 +142,8 @@ void engine::stop() {
   end(ctx.store);
 }
 
-engine::~engine() { stop(); }
+engine::~engine() {
+  stop();
+}
 
 }  // namespace arca

@@ -73,8 +73,8 @@ class exec_session : public tracked<exec_actor::base> {
     const auto container_status = current == s_.directory.get()->by_id().end() ? model::container_status::dead
                                                                                : current->second.record->state.status;
     if (container_status == model::container_status::paused) {
-      promise.deliver(caf_error(errc::conflict, "Container " + container_.record->name +
-                                                    " is paused, unpause the container before exec"));
+      promise.deliver(caf_error(
+          errc::conflict, "Container " + container_.record->name + " is paused, unpause the container before exec"));
       return promise;
     }
     if (container_status != model::container_status::running && container_status != model::container_status::stopping) {
@@ -132,7 +132,8 @@ class exec_session : public tracked<exec_actor::base> {
     return promise;
   }
 
-  /// A client that attaches gets the reason as output, after the upgrade, as Docker does; one that detaches as the answer.
+  /// A client that attaches gets the reason as output, after the upgrade, as Docker does; one that detaches as the
+  /// answer.
   void refuse(const start_exec& request, const error& why, caf::typed_response_promise<attached_stream> promise) {
     if (request.detach) {
       promise.deliver(to_caf(why));

@@ -53,7 +53,8 @@ result<void> make_container_files(const model::container_record& record, const s
     auto prepared = prepare_rootfs(record, plan, temporary, cwd);
     if (!prepared) {
       // The caller hears why; what could not be removed is swept at the next start.
-      if (auto removed = fs::remove_tree(temporary); !removed) return fail(prepared.error().wrap(removed.error().message()));
+      if (auto removed = fs::remove_tree(temporary); !removed)
+        return fail(prepared.error().wrap(removed.error().message()));
       return prepared;
     }
   }

@@ -1,5 +1,5 @@
-// The files of a container on the host: DATA_ROOT/containers/ID/{upper,work} and what Docker does at create – the working
-// directory is made in the writable layer, fresh volumes get the image's content.
+// The files of a container on the host: DATA_ROOT/containers/ID/{upper,work} and what Docker does at create – the
+// working directory is made in the writable layer, fresh volumes get the image's content.
 #pragma once
 #include <string>
 

@@ -14,8 +14,8 @@ namespace arca {
 struct publish_container {
   container_entry entry;
 };
-/// container → manager: the name (a free generated one when empty) is taken from now on and answered, or errc::conflict in
-/// Docker's words.
+/// container → manager: the name (a free generated one when empty) is taken from now on and answered, or errc::conflict
+/// in Docker's words.
 struct reserve_name {
   std::string id, name;
   ARCA_MESSAGE(reserve_name, id, name)
@@ -33,18 +33,27 @@ struct resume_container {
 };
 /// A timer of the container: which one, and for which generation of its start.
 enum class timer_kind : uint8_t { stop_timeout, kill_timeout, restart };
-inline std::string to_string(timer_kind k) { return k == timer_kind::restart ? "restart" : "stop"; }
+inline std::string to_string(timer_kind k) {
+  return k == timer_kind::restart ? "restart" : "stop";
+}
 struct timer_due {
   timer_kind kind = timer_kind::restart;
   uint64_t ticket = 0;
   ARCA_MESSAGE(timer_due, kind, ticket)
 };
 
-using container_manager_internal = container_manager_actor::extend<
-    caf::replies_to<publish_container>::with<void>, caf::replies_to<reserve_name>::with<std::string>,
-    caf::replies_to<withdraw_container>::with<void>>;
-using container_internal = container_actor::extend<caf::replies_to<resume_container>::with<bool>,
-                                                   caf::reacts_to<timer_due>>;
+/// manager → itself, some time after the last removal: give freed memory back to the host.
+struct trim_memory {
+  uint64_t ticket = 0;
+  ARCA_MESSAGE(trim_memory, ticket)
+};
+
+using container_manager_internal =
+    container_manager_actor::extend<caf::replies_to<publish_container>::with<void>,
+                                    caf::replies_to<reserve_name>::with<std::string>,
+                                    caf::replies_to<withdraw_container>::with<void>, caf::reacts_to<trim_memory>>;
+using container_internal =
+    container_actor::extend<caf::replies_to<resume_container>::with<bool>, caf::reacts_to<timer_due>>;
 
 /// What the three kinds of actor share beside the engine's context.
 struct container_services {
@@ -67,9 +76,10 @@ container_manager_internal spawn_container_manager(caf::actor_system& system, co
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(arca::publish_container)
 CAF_BEGIN_TYPE_ID_BLOCK(arca_container_internal, caf::first_custom_type_id + 220)
-  CAF_ADD_TYPE_ID(arca_container_internal, (arca::reserve_name))
-  CAF_ADD_TYPE_ID(arca_container_internal, (arca::withdraw_container))
-  CAF_ADD_TYPE_ID(arca_container_internal, (arca::resume_container))
-  CAF_ADD_TYPE_ID(arca_container_internal, (arca::timer_kind))
-  CAF_ADD_TYPE_ID(arca_container_internal, (arca::timer_due))
+CAF_ADD_TYPE_ID(arca_container_internal, (arca::reserve_name))
+CAF_ADD_TYPE_ID(arca_container_internal, (arca::withdraw_container))
+CAF_ADD_TYPE_ID(arca_container_internal, (arca::resume_container))
+CAF_ADD_TYPE_ID(arca_container_internal, (arca::timer_kind))
+CAF_ADD_TYPE_ID(arca_container_internal, (arca::timer_due))
+CAF_ADD_TYPE_ID(arca_container_internal, (arca::trim_memory))
 CAF_END_TYPE_ID_BLOCK(arca_container_internal)

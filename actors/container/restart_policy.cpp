@@ -18,8 +18,8 @@ bool policy_wants(const model::container_record& r) {
 std::optional<restart_decision> next_restart(const model::container_record& r) {
   if (!policy_wants(r)) return std::nullopt;
   const bool stable = r.state.finished_at - r.state.started_at >= restart_stable_run_ns;
-  const int64_t delay =
-      stable || r.restart_delay_ms == 0 ? restart_delay_first_ms : std::min(r.restart_delay_ms * 2, restart_delay_limit_ms);
+  const int64_t delay = stable || r.restart_delay_ms == 0 ? restart_delay_first_ms
+                                                          : std::min(r.restart_delay_ms * 2, restart_delay_limit_ms);
   return restart_decision{delay};
 }
 

@@ -1,5 +1,5 @@
-// When a container that has ended is started again: Docker's restart manager (API: HostConfig.RestartPolicy). Delay 100 ms,
-// doubled with every restart up to 1 min, back to 100 ms after a run of 10 s.
+// When a container that has ended is started again: Docker's restart manager (API: HostConfig.RestartPolicy). Delay 100
+// ms, doubled with every restart up to 1 min, back to 100 ms after a run of 10 s.
 #pragma once
 #include <cstdint>
 #include <optional>

@@ -22,8 +22,22 @@ using model::container_status;
 
 /// What can happen to a container: requests first, then reports from below.
 enum class stimulus : uint8_t {
-  start, stop, kill, pause, unpause, exec, attach, resize, remove, force_remove,  // requests
-  launched, launch_failed, init_exited, restart_due, removed, remove_failed,      // reports
+  start,
+  stop,
+  kill,
+  pause,
+  unpause,
+  exec,
+  attach,
+  resize,
+  remove,
+  force_remove,  // requests
+  launched,
+  launch_failed,
+  init_exited,
+  restart_due,
+  removed,
+  remove_failed,  // reports
 };
 inline constexpr size_t stimulus_count = 16;
 inline constexpr size_t status_count = 9;

@@ -8,10 +8,12 @@ using namespace arca;
 
 namespace {
 const std::array<container_status, status_count> states = {
-    container_status::created, container_status::starting,   container_status::running,
-    container_status::paused,  container_status::stopping,   container_status::restarting,
-    container_status::exited,  container_status::removing,   container_status::dead};
-bool is_request(stimulus s) { return s <= stimulus::force_remove; }
+    container_status::created, container_status::starting, container_status::running,
+    container_status::paused,  container_status::stopping, container_status::restarting,
+    container_status::exited,  container_status::removing, container_status::dead};
+bool is_request(stimulus s) {
+  return s <= stimulus::force_remove;
+}
 }  // namespace
 
 TEST_CASE("every cell of the table is complete: a refusal has a code and a text, a request never vanishes") {
@@ -67,8 +69,7 @@ TEST_CASE("Docker's answers") {
   CHECK(lookup(container_status::exited, stimulus::stop).decision == verdict::already);
   CHECK(text(container_status::created, stimulus::pause) == "container abc is not running");
   CHECK(text(container_status::paused, stimulus::start) == "cannot start a paused container, try unpause instead");
-  CHECK(text(container_status::paused, stimulus::exec) ==
-        "Container web is paused, unpause the container before exec");
+  CHECK(text(container_status::paused, stimulus::exec) == "Container web is paused, unpause the container before exec");
   CHECK(text(container_status::running, stimulus::remove) ==
         "container is running: stop the container before removing or force remove");
 }

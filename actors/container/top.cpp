@@ -41,8 +41,8 @@ std::optional<process> read_process(int64_t pid) {
   unsigned long long vsize = 0;
   int tty = 0;
   if (std::sscanf(stat->c_str() + close + 1,
-                  " %c %lld %*d %*d %d %*d %*u %*u %*u %*u %*u %lld %lld %*d %*d %*d %*d %*d %*d %lld %llu %lld", &p.state,
-                  &ppid, &tty, &utime, &stime, &start, &vsize, &rss) != 8)
+                  " %c %lld %*d %*d %d %*d %*u %*u %*u %*u %*u %lld %lld %*d %*d %*d %*d %*d %*d %lld %llu %lld",
+                  &p.state, &ppid, &tty, &utime, &stime, &start, &vsize, &rss) != 8)
     return std::nullopt;
   p.ppid = ppid;
   p.tty = static_cast<unsigned>(tty);
@@ -125,9 +125,8 @@ const named_column uid_column = {"UID", [](const process& p, const clock_facts&)
 const named_column user_column = {"USER", [](const process& p, const clock_facts&) { return user_name(p.uid); }};
 const named_column pid_column = {"PID", [](const process& p, const clock_facts&) { return std::to_string(p.pid); }};
 const named_column ppid_column = {"PPID", [](const process& p, const clock_facts&) { return std::to_string(p.ppid); }};
-const named_column c_column = {"C", [](const process& p, const clock_facts& c) {
-                                 return std::to_string(static_cast<int>(cpu_percent(p, c)));
-                               }};
+const named_column c_column = {
+    "C", [](const process& p, const clock_facts& c) { return std::to_string(static_cast<int>(cpu_percent(p, c))); }};
 const named_column stime_column = {"STIME", start_text};
 const named_column start_column = {"START", start_text};
 const named_column tty_column = {"TTY", [](const process& p, const clock_facts&) { return tty_name(p.tty); }};
@@ -143,15 +142,16 @@ const named_column bsd_time_column = {"TIME", [](const process& p, const clock_f
 const named_column cmd_column = {"CMD", [](const process& p, const clock_facts&) { return p.command; }};
 const named_column command_column = {"COMMAND", [](const process& p, const clock_facts&) { return p.command; }};
 const named_column name_column = {"COMMAND", [](const process& p, const clock_facts&) { return p.name; }};
-const named_column cpu_column = {"%CPU", [](const process& p, const clock_facts& c) { return one_decimal(cpu_percent(p, c)); }};
-const named_column mem_column = {"%MEM", [](const process& p, const clock_facts& c) {
-                                   return one_decimal(100.0 * static_cast<double>(p.rss_pages * c.page / 1024) /
-                                                      static_cast<double>(c.memory_kb));
-                                 }};
-const named_column vsz_column = {"VSZ", [](const process& p, const clock_facts&) { return std::to_string(p.virtual_bytes / 1024); }};
-const named_column rss_column = {"RSS", [](const process& p, const clock_facts& c) {
-                                   return std::to_string(p.rss_pages * c.page / 1024);
-                                 }};
+const named_column cpu_column = {"%CPU",
+                                 [](const process& p, const clock_facts& c) { return one_decimal(cpu_percent(p, c)); }};
+const named_column mem_column = {
+    "%MEM", [](const process& p, const clock_facts& c) {
+      return one_decimal(100.0 * static_cast<double>(p.rss_pages * c.page / 1024) / static_cast<double>(c.memory_kb));
+    }};
+const named_column vsz_column = {
+    "VSZ", [](const process& p, const clock_facts&) { return std::to_string(p.virtual_bytes / 1024); }};
+const named_column rss_column = {
+    "RSS", [](const process& p, const clock_facts& c) { return std::to_string(p.rss_pages * c.page / 1024); }};
 const named_column stat_column = {"STAT", [](const process& p, const clock_facts&) { return std::string(1, p.state); }};
 
 /// The columns that ps shows for these arguments; empty: not one of the forms that we know.
@@ -160,7 +160,7 @@ std::vector<named_column> columns_of(const std::string& args) {
   if (args.empty() || bare == "ef" || bare == "f" || bare == "fe")
     return {uid_column, pid_column, ppid_column, c_column, stime_column, tty_column, time_column, cmd_column};
   if (bare == "aux" || bare == "axu" || bare == "u")
-    return {user_column, pid_column, cpu_column, mem_column, vsz_column, rss_column,
+    return {user_column, pid_column,  cpu_column,   mem_column,      vsz_column,    rss_column,
             tty_column,  stat_column, start_column, bsd_time_column, command_column};
   std::string list;
   for (const char* form : {"-eo", "-o", "eo", "o", "-axo", "axo", "-Ao"}) {
@@ -175,21 +175,36 @@ std::vector<named_column> columns_of(const std::string& args) {
     std::string name;
     for (const char ch : piece)
       if (ch != ' ') name += ch;
-    if (name == "pid") columns.push_back(pid_column);
-    else if (name == "ppid") columns.push_back(ppid_column);
-    else if (name == "user" || name == "euser") columns.push_back(user_column);
-    else if (name == "uid") columns.push_back(uid_column);
-    else if (name == "comm") columns.push_back(name_column);
-    else if (name == "args" || name == "command") columns.push_back(command_column);
-    else if (name == "cmd") columns.push_back(cmd_column);
-    else if (name == "time") columns.push_back(time_column);
-    else if (name == "rss") columns.push_back(rss_column);
-    else if (name == "vsz") columns.push_back(vsz_column);
-    else if (name == "stat") columns.push_back(stat_column);
-    else if (name == "tty") columns.push_back(tty_column);
-    else if (name == "pcpu" || name == "%cpu") columns.push_back(cpu_column);
-    else if (name == "pmem" || name == "%mem") columns.push_back(mem_column);
-    else return {};
+    if (name == "pid")
+      columns.push_back(pid_column);
+    else if (name == "ppid")
+      columns.push_back(ppid_column);
+    else if (name == "user" || name == "euser")
+      columns.push_back(user_column);
+    else if (name == "uid")
+      columns.push_back(uid_column);
+    else if (name == "comm")
+      columns.push_back(name_column);
+    else if (name == "args" || name == "command")
+      columns.push_back(command_column);
+    else if (name == "cmd")
+      columns.push_back(cmd_column);
+    else if (name == "time")
+      columns.push_back(time_column);
+    else if (name == "rss")
+      columns.push_back(rss_column);
+    else if (name == "vsz")
+      columns.push_back(vsz_column);
+    else if (name == "stat")
+      columns.push_back(stat_column);
+    else if (name == "tty")
+      columns.push_back(tty_column);
+    else if (name == "pcpu" || name == "%cpu")
+      columns.push_back(cpu_column);
+    else if (name == "pmem" || name == "%mem")
+      columns.push_back(mem_column);
+    else
+      return {};
   }
   return columns;
 }

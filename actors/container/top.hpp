@@ -1,4 +1,5 @@
-// Views of a container that read the host: its process table (docker top) and the sizes of its file trees (inspect, ps -s).
+// Views of a container that read the host: its process table (docker top) and the sizes of its file trees (inspect, ps
+// -s).
 #pragma once
 #include <cstdint>
 #include <string>

@@ -39,7 +39,8 @@ class async_port {
   caf::actor handle_;
 };
 
-/// Threads for blocking work (file trees, netlink, mounts, child processes). Grows to `limit`; idle threads end after 10 s.
+/// Threads for blocking work (file trees, netlink, mounts, child processes). Grows to `limit`; idle threads end after
+/// 10 s.
 class blocking_pool {
  public:
   explicit blocking_pool(size_t limit);
@@ -85,5 +86,5 @@ void offload(Self* self, const async_port& port, blocking_pool& pool, Work work,
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(arca::async_request)
 CAF_BEGIN_TYPE_ID_BLOCK(arca_core, caf::first_custom_type_id + 200)
-  CAF_ADD_TYPE_ID(arca_core, (arca::async_done))
+CAF_ADD_TYPE_ID(arca_core, (arca::async_done))
 CAF_END_TYPE_ID_BLOCK(arca_core)

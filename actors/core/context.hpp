@@ -1,5 +1,5 @@
-// What every actor of one engine shares: settings, the pools and registries beside the mailboxes, the managers' handles.
-// Made by the engine before the first actor and outlives the last.
+// What every actor of one engine shares: settings, the pools and registries beside the mailboxes, the managers'
+// handles. Made by the engine before the first actor and outlives the last.
 #pragma once
 #include <memory>
 

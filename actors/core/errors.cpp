@@ -5,7 +5,9 @@
 
 namespace arca {
 
-caf::error to_caf(const error& e) { return caf::make_error(e.code(), e.message()); }
+caf::error to_caf(const error& e) {
+  return caf::make_error(e.code(), e.message());
+}
 
 error from_caf(const caf::error& e) {
   if (e.category() == caf::atom("arca")) {

@@ -12,7 +12,8 @@ namespace {
 std::string type_name(const std::type_info* type) {
   if (type == nullptr) return {};
   int status = 0;
-  const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(type->name(), nullptr, nullptr, &status), std::free);
+  const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(type->name(), nullptr, nullptr, &status),
+                                                    std::free);
   std::string name = status == 0 ? text.get() : type->name();
   const auto at = name.rfind("::");
   return at == std::string::npos ? name : name.substr(at + 2);
@@ -20,7 +21,8 @@ std::string type_name(const std::type_info* type) {
 }  // namespace
 
 int64_t steady_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 void note_message(actor_stats& stats, const caf::type_erased_tuple& content) {

@@ -1,9 +1,9 @@
 // Every actor reports itself here, beside its mailbox, so that `arca top-actors` answers while all workers are stuck.
 // One table per engine. An actor class derives from tracked<some_actor::base> and names its path in the tree.
 #pragma once
+#include <atomic>
 #include <caf/mailbox_element.hpp>
 #include <caf/scheduled_actor.hpp>
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -41,8 +41,8 @@ struct actor_stats {
 struct actor_row {
   std::string path, kind, state;  ///< state: idle, running, ready
   uint64_t mailbox = 0, handled = 0, restarts = 0;
-  std::string message;            ///< type of the current or last message
-  double running_ms = 0;          ///< how long the current message has been worked on
+  std::string message;    ///< type of the current or last message
+  double running_ms = 0;  ///< how long the current message has been worked on
   double busy_ms = 0;
 };
 
@@ -64,7 +64,8 @@ int64_t steady_ns();
 /// Notes the type of the first element of a message.
 void note_message(actor_stats& stats, const caf::type_erased_tuple& content);
 
-/// class x : public tracked<x_actor::base> { x(caf::actor_config& c, engine_context& ctx) : tracked(c, *ctx.actors, "/images", "image_manager") … }
+/// class x : public tracked<x_actor::base> { x(caf::actor_config& c, engine_context& ctx) : tracked(c, *ctx.actors,
+/// "/images", "image_manager") … }
 template <class Base>
 class tracked : public Base {
  public:
@@ -100,7 +101,8 @@ class tracked : public Base {
       int64_t begin;
       caf::invoke_message_result outcome = caf::invoke_message_result::consumed;
       ~finish() {
-        stats.busy_ns.store(stats.busy_ns.load(std::memory_order_relaxed) + steady_ns() - begin, std::memory_order_relaxed);
+        stats.busy_ns.store(stats.busy_ns.load(std::memory_order_relaxed) + steady_ns() - begin,
+                            std::memory_order_relaxed);
         if (outcome != caf::invoke_message_result::skipped)
           stats.handled.store(stats.handled.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
         stats.since_ns.store(0, std::memory_order_relaxed);

@@ -12,7 +12,7 @@
 namespace arca {
 namespace {
 
-constexpr size_t history_limit = 256;  // what Docker keeps for `since`
+constexpr size_t history_limit = 256;      // what Docker keeps for `since`
 constexpr size_t reader_limit = 4u << 20;  // a reader that lags this far behind is dropped, nobody waits for it
 
 }  // namespace
@@ -25,7 +25,7 @@ struct wait_until_done {
 }  // namespace arca
 
 CAF_BEGIN_TYPE_ID_BLOCK(arca_events_internal, caf::first_custom_type_id + 240)
-  CAF_ADD_TYPE_ID(arca_events_internal, (arca::wait_until_done))
+CAF_ADD_TYPE_ID(arca_events_internal, (arca::wait_until_done))
 CAF_END_TYPE_ID_BLOCK(arca_events_internal)
 
 namespace arca {
@@ -34,7 +34,8 @@ using event_bus_internal = event_bus_actor::extend<caf::reacts_to<wait_until_don
 
 class event_bus : public tracked<event_bus_internal::base> {
  public:
-  event_bus(caf::actor_config& config, engine_context& ctx) : tracked(config, *ctx.actors, "/events", "event_bus"), ctx_(ctx) {}
+  event_bus(caf::actor_config& config, engine_context& ctx)
+      : tracked(config, *ctx.actors, "/events", "event_bus"), ctx_(ctx) {}
 
   behavior_type make_behavior() override {
     return {
@@ -124,6 +125,8 @@ class event_bus : public tracked<event_bus_internal::base> {
 };
 }  // namespace
 
-event_bus_actor spawn_event_bus(caf::actor_system& system, engine_context& ctx) { return system.spawn<event_bus>(ctx); }
+event_bus_actor spawn_event_bus(caf::actor_system& system, engine_context& ctx) {
+  return system.spawn<event_bus>(ctx);
+}
 
 }  // namespace arca

@@ -8,7 +8,9 @@
 namespace arca {
 namespace {
 /// "exec_create: sh -c x" is action exec_create.
-std::string bare_action(const std::string& action) { return action.substr(0, action.find(':')); }
+std::string bare_action(const std::string& action) {
+  return action.substr(0, action.find(':'));
+}
 
 std::string attribute(const publish_event& e, const std::string& key) {
   const auto found = e.attributes.find(key);
@@ -57,14 +59,16 @@ bool event_filter::matches(const publish_event& e) const {
   return std::all_of(wanted_.begin(), wanted_.end(), [&](const auto& w) { return match_one(w.first, w.second, e); });
 }
 
-bool event_filter::match_one(const std::string& key, const std::set<std::string>& values, const publish_event& e) const {
+bool event_filter::match_one(const std::string& key, const std::set<std::string>& values,
+                             const publish_event& e) const {
   const auto any = [&](auto&& test) { return std::any_of(values.begin(), values.end(), test); };
   if (key == "type") return any([&](const auto& v) { return v == e.type; });
   if (key == "event") return any([&](const auto& v) { return v == e.action || v == bare_action(e.action); });
   if (key == "container" || key == "network" || key == "volume" || key == "daemon")
     return any([&](const auto& v) { return names_object(e, v); });
   if (key == "image") return any([&](const auto& v) { return matches_image(e, v); });
-  if (key == "label") return std::all_of(values.begin(), values.end(), [&](const auto& v) { return matches_label(e, v); });
+  if (key == "label")
+    return std::all_of(values.begin(), values.end(), [&](const auto& v) { return matches_label(e, v); });
   if (key == "scope") return any([&](const auto& v) { return v == "local"; });
   return true;
 }

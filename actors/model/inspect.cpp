@@ -114,9 +114,10 @@ void add_paths(json& out, const container_record& r) {
   out["ResolvConfPath"] = started ? r.resolv_path : "";
   out["HostnamePath"] = started ? r.hostname_path : "";
   out["HostsPath"] = started ? r.hosts_path : "";
-  const bool refused_before_log = r.state.started_at == 0 && r.state.exit_code == 128 &&
-                                  !starts_with(r.state.error, "failed to set up container networking") &&
-                                  !starts_with(r.state.error, "failed to create task for container: failed to create shim");
+  const bool refused_before_log =
+      r.state.started_at == 0 && r.state.exit_code == 128 &&
+      !starts_with(r.state.error, "failed to set up container networking") &&
+      !starts_with(r.state.error, "failed to create task for container: failed to create shim");
   const bool file = text_of(object_of(r.host_config, "LogConfig"), "Type") == "json-file";
   out["LogPath"] = started && file && !refused_before_log ? r.log_path : "";
 }

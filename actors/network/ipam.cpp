@@ -4,13 +4,15 @@
 
 namespace arca {
 
-ip_pool::ip_pool(net::subnet4 subnet, net::ip4 gateway, std::string label)
+ip_pool::ip_pool(net::subnet4 subnet, net::ip4 gateway, std::string label, std::optional<net::subnet4> range)
     : subnet_(subnet.network()),
       // /31 and /32 have no network and broadcast address (RFC 3021).
       first_(subnet_.prefix < 31 ? subnet_.first() + 1 : subnet_.first()),
       last_(subnet_.prefix < 31 ? subnet_.last() - 1 : subnet_.last()),
+      low_(range ? std::max(first_, range->first()) : first_),
+      high_(range ? std::min(last_, range->last()) : last_),
+      cursor_(low_),
       gateway_(gateway),
-      cursor_(first_),
       label_(std::move(label)) {}
 
 std::optional<net::ip4> ip_pool::free_from(net::ip4 begin, net::ip4 end) const {
@@ -26,11 +28,11 @@ std::optional<net::ip4> ip_pool::free_from(net::ip4 begin, net::ip4 end) const {
 }
 
 result<net::ip4> ip_pool::next() {
-  auto found = free_from(cursor_, last_);
-  if (!found && cursor_ > first_) found = free_from(first_, cursor_ - 1);
+  auto found = free_from(cursor_, high_);
+  if (!found && cursor_ > low_) found = free_from(low_, cursor_ - 1);
   if (!found) return fail(errc::internal, "no available IPv4 addresses on this network's address pools: " + label_);
   used_.insert(*found);
-  cursor_ = *found == last_ ? first_ : *found + 1;
+  cursor_ = *found == high_ ? low_ : *found + 1;
   return *found;
 }
 
@@ -39,7 +41,7 @@ result<void> ip_pool::reserve(net::ip4 address) {
     return fail(errc::invalid_argument,
                 "no configured subnet or ip-range contain the IP address " + net::to_string(address));
   if (address == gateway_ || !used_.insert(address).second) return fail(errc::forbidden, "Address already in use");
-  if (address >= cursor_) cursor_ = address == last_ ? first_ : address + 1;
+  if (address >= cursor_ && address <= high_) cursor_ = address == high_ ? low_ : address + 1;
   return {};
 }
 

@@ -15,8 +15,8 @@ namespace arca {
 /// address rests as long as possible before it is somebody else's. Network, broadcast and gateway are never given.
 class ip_pool {
  public:
-  /// `label` names the network in errors: "bridge (ID)".
-  ip_pool(net::subnet4 subnet, net::ip4 gateway, std::string label);
+  /// `label` names the network in errors: "bridge (ID)". next() takes from `range` only, reserve() from all.
+  ip_pool(net::subnet4 subnet, net::ip4 gateway, std::string label, std::optional<net::subnet4> range = {});
 
   /// errc::internal in Docker's words when none is left.
   result<net::ip4> next();
@@ -31,7 +31,9 @@ class ip_pool {
   std::optional<net::ip4> free_from(net::ip4 begin, net::ip4 end) const;
 
   net::subnet4 subnet_;
-  net::ip4 first_, last_, gateway_, cursor_;
+  net::ip4 first_, last_;         ///< usable at all
+  net::ip4 low_, high_, cursor_;  ///< where next() looks
+  net::ip4 gateway_;
   std::string label_;
   std::set<net::ip4> used_;  ///< with the gateway left out
 };

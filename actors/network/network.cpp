@@ -8,14 +8,23 @@
 namespace arca {
 
 network::network(caf::actor_config& config, engine_context& ctx, std::shared_ptr<const network_record> record,
-                 const std::vector<endpoint_record>& endpoints)
-    : tracked(config, *ctx.actors, "/networks/" + record->name, "network"), ctx_(ctx), record_(std::move(record)) {
-  if (record_->subnet) pool_.emplace(*record_->subnet, record_->gateway, record_->name + " (" + record_->id + ")");
+                 std::shared_ptr<published_ports> ports, const std::vector<endpoint_record>& endpoints)
+    : tracked(config, *ctx.actors, "/networks/" + record->name, "network"),
+      ctx_(ctx),
+      record_(std::move(record)),
+      ports_(std::move(ports)) {
+  if (record_->subnet) {
+    pool_.emplace(*record_->subnet, record_->gateway, record_->name + " (" + record_->id + ")", record_->ip_range);
+    for (const auto& given : record_->ipam)
+      for (const auto& [name, text] : given.auxiliary)
+        if (const auto address = net::parse_ip4(text)) (void)pool_->reserve(*address);
+  }
   for (const auto& row : endpoints) {
     if (row.network_id != record_->id) continue;
     if (row.address && pool_ && !pool_->reserve(*row.address))
       log::warn("address of an endpoint row is not of its network", log::kv("network", record_->name),
                 log::kv("container", row.container_id), log::kv("address", net::to_string(*row.address)));
+    if (row.address) ports_->restore(row.id, *row.address, row.ports);
     keep(row, true);
   }
 }
@@ -62,17 +71,40 @@ result<endpoint_record> network::reserve(const allocate_endpoint& request) {
     if (!mac) return fail(errc::invalid_argument, "invalid MAC address " + request.wanted_mac);
     row.mac = net::to_string(*mac);
   }
+  ARCA_CHECK(take_address(row, request));
+  row.host_device = unused([] { return "veth" + random_hex(4).substr(0, 7); });
+  if (request.ports.empty() || record_->internal) return row;
+  auto published = publish(row, request.ports);
+  if (!published) {
+    pool_->release(*row.address);
+    return fail(published.error().wrap("driver failed programming external connectivity on endpoint " +
+                                       row.container_name + " (" + row.id + ")"));
+  }
+  row.ports = std::move(*published);
+  return row;
+}
+
+result<std::vector<published_port>> network::publish(const endpoint_record& row, const std::vector<port_binding>& ports) {
+  if (record_->routed)
+    return fail(errc::unsupported, "published ports in gateway mode routed are not supported by Arca yet");
+  return ports_->publish(row.id, *row.address, ports, record_->host_binding);
+}
+
+result<void> network::take_address(endpoint_record& row, const allocate_endpoint& request) {
   if (request.wanted_ip4.empty()) {
     ARCA_TRY(address, pool_->next());
     row.address = address;
-  } else {
-    const auto address = net::parse_ip4(request.wanted_ip4);
-    if (!address) return fail(errc::invalid_argument, "invalid IPv4 address: " + request.wanted_ip4);
-    ARCA_CHECK(pool_->reserve(*address));
-    row.address = *address;
+    return {};
   }
-  row.host_device = unused([] { return "veth" + random_hex(4).substr(0, 7); });
-  return row;
+  if (record_->ipam.empty() && !record_->builtin())
+    return fail(errc::invalid_argument,
+                "invalid endpoint settings:\nuser specified IP address is supported only when connecting to networks "
+                "with user configured subnets");
+  const auto address = net::parse_ip4(request.wanted_ip4);
+  if (!address) return fail(errc::invalid_argument, "invalid IPv4 address: " + request.wanted_ip4);
+  ARCA_CHECK(pool_->reserve(*address));
+  row.address = *address;
+  return {};
 }
 
 caf::result<endpoint> network::allocate(const allocate_endpoint& request) {
@@ -116,8 +148,16 @@ endpoint network::answer(const endpoint_record& row) const {
     e.host_device = row.host_device;
     e.mac = row.mac;
     e.ip4 = net::to_string(*row.address);
-    e.gateway4 = net::to_string(record_->gateway);
+    if (!record_->internal) e.gateway4 = net::to_string(record_->gateway);
     e.prefix4 = record_->subnet->prefix;
+    for (const auto& p : row.ports) {
+      port_binding b;
+      b.protocol = p.protocol;
+      b.container_port = p.container_port;
+      b.host_ip = p.host_ip;
+      b.first = b.last = p.host_port;
+      e.ports.push_back(std::move(b));
+    }
   }
   return e;
 }
@@ -128,6 +168,7 @@ row_change network::drop(const std::string& container_id) {
   change.in = table::endpoints;
   change.erase = true;
   change.key = found->second.row.id;
+  ports_->release(found->second.row.id);
   if (pool_ && found->second.row.address) pool_->release(*found->second.row.address);
   names_.erase(found->second.row.mac);
   names_.erase(found->second.row.host_device);

@@ -7,6 +7,7 @@
 #include "actors/core/context.hpp"
 #include "actors/network/ipam.hpp"
 #include "actors/network/network_record.hpp"
+#include "actors/network/published_ports.hpp"
 
 namespace arca {
 
@@ -20,7 +21,7 @@ class network : public tracked<network_actor::base> {
  public:
   /// `endpoints`: the network's rows as an earlier daemon, or an earlier life of this actor, left them.
   network(caf::actor_config& config, engine_context& ctx, std::shared_ptr<const network_record> record,
-          const std::vector<endpoint_record>& endpoints);
+          std::shared_ptr<published_ports> ports, const std::vector<endpoint_record>& endpoints);
   behavior_type make_behavior() override;
 
  private:
@@ -31,6 +32,8 @@ class network : public tracked<network_actor::base> {
 
   caf::result<endpoint> allocate(const allocate_endpoint& request);
   result<endpoint_record> reserve(const allocate_endpoint& request);
+  result<void> take_address(endpoint_record& row, const allocate_endpoint& request);
+  result<std::vector<published_port>> publish(const endpoint_record& row, const std::vector<port_binding>& ports);
   caf::result<void> release(const std::string& container_id);
   caf::result<void> reconcile(const reconcile_networks& request);
   void sweep(caf::typed_response_promise<void> promise);
@@ -42,6 +45,7 @@ class network : public tracked<network_actor::base> {
 
   engine_context& ctx_;
   std::shared_ptr<const network_record> record_;
+  std::shared_ptr<published_ports> ports_;
   std::optional<ip_pool> pool_;
   std::map<std::string, entry> by_container_;
   std::set<std::string> names_;  ///< MACs and devices of the endpoints

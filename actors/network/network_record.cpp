@@ -17,6 +17,28 @@ std::string text_of(const json& object, const char* key) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string{};
 }
 
+bool flag_of(const json& object, const char* key, bool otherwise = false) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_boolean() ? found->get<bool>() : otherwise;
+}
+
+std::map<std::string, std::string> map_of(const json& object, const char* key) {
+  std::map<std::string, std::string> all;
+  if (const auto found = object.find(key); found != object.end() && found->is_object())
+    for (const auto& [name, value] : found->items())
+      if (value.is_string()) all[name] = value.get<std::string>();
+  return all;
+}
+
+// An element of IPAM.Config: what is empty is left out, as Docker does.
+json ipam_json(const ipam_entry& e) {
+  json d = {{"Subnet", e.subnet}};
+  if (!e.ip_range.empty()) d["IPRange"] = e.ip_range;
+  if (!e.gateway.empty()) d["Gateway"] = e.gateway;
+  if (!e.auxiliary.empty()) d["AuxiliaryAddresses"] = e.auxiliary;
+  return d;
+}
+
 result<json> object_of(const std::string& text, const char* what) {
   auto parsed = json::parse(text, nullptr, false);
   if (!parsed.is_object()) return fail(errc::internal, std::string("damaged row of a ") + what);
@@ -32,6 +54,18 @@ std::string to_document(const network_record& n) {
     d["gateway"] = net::to_string(n.gateway);
   }
   if (!n.labels.empty()) d["labels"] = n.labels;
+  for (const auto& e : n.ipam) d["ipam"].push_back(ipam_json(e));
+  if (n.ip_range) d["ip_range"] = net::to_string(*n.ip_range);
+  if (n.ipam_options) d["ipam_options"] = *n.ipam_options;
+  if (!n.options.empty()) d["options"] = n.options;
+  if (n.internal) d["internal"] = true;
+  if (n.attachable) d["attachable"] = true;
+  if (n.config_only) d["config_only"] = true;
+  if (!n.config_from.empty()) d["config_from"] = n.config_from;
+  if (!n.icc) d["icc"] = false;
+  if (!n.masquerade) d["masquerade"] = false;
+  if (!n.host_binding.empty()) d["host_binding"] = n.host_binding;
+  if (n.routed) d["routed"] = true;
   return dump(d);
 }
 
@@ -47,9 +81,23 @@ result<network_record> network_from_document(const std::string& text) {
   if (const auto mtu = d.find("mtu"); mtu != d.end() && mtu->is_number_unsigned()) n.mtu = mtu->get<uint32_t>();
   n.subnet = net::parse_subnet4(text_of(d, "subnet"));
   n.gateway = net::parse_ip4(text_of(d, "gateway")).value_or(0);
-  if (const auto labels = d.find("labels"); labels != d.end() && labels->is_object())
-    for (const auto& [key, value] : labels->items())
-      if (value.is_string()) n.labels[key] = value.get<std::string>();
+  n.labels = map_of(d, "labels");
+  if (const auto ipam = d.find("ipam"); ipam != d.end() && ipam->is_array())
+    for (const auto& e : *ipam)
+      if (e.is_object())
+        n.ipam.push_back(
+            {text_of(e, "Subnet"), text_of(e, "IPRange"), text_of(e, "Gateway"), map_of(e, "AuxiliaryAddresses")});
+  n.ip_range = net::parse_subnet4(text_of(d, "ip_range"));
+  if (d.contains("ipam_options")) n.ipam_options = map_of(d, "ipam_options");
+  n.options = map_of(d, "options");
+  n.internal = flag_of(d, "internal");
+  n.attachable = flag_of(d, "attachable");
+  n.config_only = flag_of(d, "config_only");
+  n.config_from = text_of(d, "config_from");
+  n.icc = flag_of(d, "icc", true);
+  n.masquerade = flag_of(d, "masquerade", true);
+  n.host_binding = text_of(d, "host_binding");
+  n.routed = flag_of(d, "routed");
   if (n.id.empty() || n.name.empty() || n.driver.empty()) return fail(errc::internal, "damaged row of a network");
   return n;
 }
@@ -61,6 +109,9 @@ std::string to_document(const endpoint_record& e) {
     d["mac"] = e.mac;
     d["address"] = net::to_string(*e.address);
   }
+  for (const auto& p : e.ports)
+    d["ports"].push_back(
+        {{"protocol", p.protocol}, {"ip", p.host_ip}, {"host", p.host_port}, {"container", p.container_port}});
   return dump(d);
 }
 
@@ -74,6 +125,15 @@ result<endpoint_record> endpoint_from_document(const std::string& text) {
   e.host_device = text_of(d, "device");
   e.mac = text_of(d, "mac");
   e.address = net::parse_ip4(text_of(d, "address"));
+  if (const auto ports = d.find("ports"); ports != d.end() && ports->is_array())
+    for (const auto& p : *ports) {
+      if (!p.is_object()) continue;
+      const auto number = [&](const char* key) {
+        const auto found = p.find(key);
+        return found != p.end() && found->is_number_unsigned() ? found->get<uint16_t>() : uint16_t{0};
+      };
+      e.ports.push_back({text_of(p, "protocol"), text_of(p, "ip"), number("host"), number("container")});
+    }
   if (e.id.empty() || e.network_id.empty() || e.container_id.empty())
     return fail(errc::internal, "damaged row of a network endpoint");
   return e;
@@ -85,7 +145,11 @@ std::string unique_of(const endpoint_record& e) {
 
 std::string network_json(const network_record& n, const std::map<std::string, endpoint_record>& by_container) {
   json ipam = {{"Driver", "default"}, {"Options", nullptr}, {"Config", nullptr}};
-  if (n.subnet) {
+  if (n.ipam_options) ipam["Options"] = *n.ipam_options;
+  if (!n.ipam.empty()) {
+    ipam["Config"] = json::array();
+    for (const auto& e : n.ipam) ipam["Config"].push_back(ipam_json(e));
+  } else if (n.subnet) {
     json config = {{"Subnet", net::to_string(*n.subnet)}, {"Gateway", net::to_string(n.gateway)}};
     ipam["Config"] = json::array({std::move(config)});
   }
@@ -97,7 +161,7 @@ std::string network_json(const network_record& n, const std::map<std::string, en
                       {"IPv4Address", e.address && n.subnet ? net::to_string(net::subnet4{*e.address, n.subnet->prefix})
                                                             : std::string{}},
                       {"IPv6Address", ""}};
-  json options = json::object();
+  json options = n.options.empty() ? json::object() : json(n.options);
   if (n.name == "bridge")
     options = {{"com.docker.network.bridge.default_bridge", "true"},
                {"com.docker.network.bridge.enable_icc", "true"},
@@ -115,11 +179,11 @@ std::string network_json(const network_record& n, const std::map<std::string, en
                {"EnableIPv4", true},
                {"EnableIPv6", false},
                {"IPAM", std::move(ipam)},
-               {"Internal", false},
-               {"Attachable", false},
+               {"Internal", n.internal},
+               {"Attachable", n.attachable},
                {"Ingress", false},
-               {"ConfigFrom", {{"Network", ""}}},
-               {"ConfigOnly", false},
+               {"ConfigFrom", {{"Network", n.config_from}}},
+               {"ConfigOnly", n.config_only},
                {"Containers", std::move(containers)},
                {"Options", std::move(options)},
                {"Labels", std::move(labels)}});

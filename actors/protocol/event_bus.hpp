@@ -27,6 +27,6 @@ using event_bus_actor =
 }  // namespace arca
 
 CAF_BEGIN_TYPE_ID_BLOCK(arca_events, caf::first_custom_type_id + 20)
-  CAF_ADD_TYPE_ID(arca_events, (arca::publish_event))
-  CAF_ADD_TYPE_ID(arca_events, (arca::subscribe_events))
+CAF_ADD_TYPE_ID(arca_events, (arca::publish_event))
+CAF_ADD_TYPE_ID(arca_events, (arca::subscribe_events))
 CAF_END_TYPE_ID_BLOCK(arca_events)

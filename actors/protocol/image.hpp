@@ -1,5 +1,6 @@
 // image_manager: names, images and layers on this host, and the leases that keep them. Each pull is an image_pull actor
-// below it; equal pulls share one. Work on files and registries happens in detached children; the manager only keeps maps.
+// below it; equal pulls share one. Work on files and registries happens in detached children; the manager only keeps
+// maps.
 #pragma once
 #include "actors/protocol/message.hpp"
 
@@ -12,9 +13,9 @@ struct resolve_image {
   ARCA_MESSAGE(resolve_image, reference, platform, lease_owner)
 };
 struct resolved_image {
-  std::string id;                    ///< "sha256:…"
-  std::string config;                ///< JSON of the image config's `config` object ("{}" when absent)
-  std::vector<std::string> layers;   ///< folders, topmost first
+  std::string id;                   ///< "sha256:…"
+  std::string config;               ///< JSON of the image config's `config` object ("{}" when absent)
+  std::vector<std::string> layers;  ///< folders, topmost first
   std::string os, architecture;
   ARCA_MESSAGE(resolved_image, id, config, layers, os, architecture)
 };
@@ -24,7 +25,8 @@ struct release_image {
   ARCA_MESSAGE(release_image, lease_owner)
 };
 
-/// What container lists and the `ancestor` filter need: the names and the whole ancestry of images. Answered from memory.
+/// What container lists and the `ancestor` filter need: the names and the whole ancestry of images. Answered from
+/// memory.
 struct list_images {
   bool all = false, digests = false, shared_size = false, manifests = false;
   std::string filters;  ///< JSON object of lists, as in the query; validated here (400 for an unknown filter)
@@ -94,31 +96,32 @@ struct count_images {
   ARCA_MESSAGE(count_images, unused)
 };
 
-using image_manager_actor = caf::typed_actor<
-    caf::replies_to<resolve_image>::with<resolved_image>, caf::replies_to<release_image>::with<void>,
-    caf::replies_to<list_images>::with<json_document>, caf::replies_to<inspect_image>::with<json_document>,
-    caf::replies_to<image_history>::with<json_document>, caf::replies_to<tag_image>::with<void>,
-    caf::replies_to<remove_image>::with<json_document>, caf::replies_to<prune_images>::with<json_document>,
-    caf::replies_to<pull_image>::with<stream_id>, caf::replies_to<load_images>::with<stream_id>,
-    caf::replies_to<import_image>::with<stream_id>, caf::replies_to<save_images>::with<stream_id>,
-    caf::replies_to<count_images>::with<image_totals>>;
+using image_manager_actor =
+    caf::typed_actor<caf::replies_to<resolve_image>::with<resolved_image>, caf::replies_to<release_image>::with<void>,
+                     caf::replies_to<list_images>::with<json_document>,
+                     caf::replies_to<inspect_image>::with<json_document>,
+                     caf::replies_to<image_history>::with<json_document>, caf::replies_to<tag_image>::with<void>,
+                     caf::replies_to<remove_image>::with<json_document>,
+                     caf::replies_to<prune_images>::with<json_document>, caf::replies_to<pull_image>::with<stream_id>,
+                     caf::replies_to<load_images>::with<stream_id>, caf::replies_to<import_image>::with<stream_id>,
+                     caf::replies_to<save_images>::with<stream_id>, caf::replies_to<count_images>::with<image_totals>>;
 }  // namespace arca
 
 CAF_BEGIN_TYPE_ID_BLOCK(arca_images, caf::first_custom_type_id + 40)
-  CAF_ADD_TYPE_ID(arca_images, (arca::resolve_image))
-  CAF_ADD_TYPE_ID(arca_images, (arca::resolved_image))
-  CAF_ADD_TYPE_ID(arca_images, (arca::release_image))
-  CAF_ADD_TYPE_ID(arca_images, (arca::list_images))
-  CAF_ADD_TYPE_ID(arca_images, (arca::inspect_image))
-  CAF_ADD_TYPE_ID(arca_images, (arca::image_history))
-  CAF_ADD_TYPE_ID(arca_images, (arca::tag_image))
-  CAF_ADD_TYPE_ID(arca_images, (arca::remove_image))
-  CAF_ADD_TYPE_ID(arca_images, (arca::prune_images))
-  CAF_ADD_TYPE_ID(arca_images, (arca::pull_image))
-  CAF_ADD_TYPE_ID(arca_images, (arca::load_images))
-  CAF_ADD_TYPE_ID(arca_images, (arca::import_image))
-  CAF_ADD_TYPE_ID(arca_images, (arca::save_images))
-  CAF_ADD_TYPE_ID(arca_images, (arca::json_document))
-  CAF_ADD_TYPE_ID(arca_images, (arca::image_totals))
-  CAF_ADD_TYPE_ID(arca_images, (arca::count_images))
+CAF_ADD_TYPE_ID(arca_images, (arca::resolve_image))
+CAF_ADD_TYPE_ID(arca_images, (arca::resolved_image))
+CAF_ADD_TYPE_ID(arca_images, (arca::release_image))
+CAF_ADD_TYPE_ID(arca_images, (arca::list_images))
+CAF_ADD_TYPE_ID(arca_images, (arca::inspect_image))
+CAF_ADD_TYPE_ID(arca_images, (arca::image_history))
+CAF_ADD_TYPE_ID(arca_images, (arca::tag_image))
+CAF_ADD_TYPE_ID(arca_images, (arca::remove_image))
+CAF_ADD_TYPE_ID(arca_images, (arca::prune_images))
+CAF_ADD_TYPE_ID(arca_images, (arca::pull_image))
+CAF_ADD_TYPE_ID(arca_images, (arca::load_images))
+CAF_ADD_TYPE_ID(arca_images, (arca::import_image))
+CAF_ADD_TYPE_ID(arca_images, (arca::save_images))
+CAF_ADD_TYPE_ID(arca_images, (arca::json_document))
+CAF_ADD_TYPE_ID(arca_images, (arca::image_totals))
+CAF_ADD_TYPE_ID(arca_images, (arca::count_images))
 CAF_END_TYPE_ID_BLOCK(arca_images)

@@ -1,6 +1,6 @@
 // machine_manager and machine: one machine actor per start of a container. It owns the vm::machine and its agent
-// connection, and reports upward with one-way messages only (machine_exited …). The bytes of processes do not pass here:
-// actors/streams reads them from sockets that the machine actor opens.
+// connection, and reports upward with one-way messages only (machine_exited …). The bytes of processes do not pass
+// here: actors/streams reads them from sockets that the machine actor opens.
 #pragma once
 #include "actors/protocol/message.hpp"
 #include "actors/protocol/network.hpp"
@@ -10,19 +10,19 @@ namespace arca {
 /// What a start needs. The documents are the container's normalised Docker JSON (actors/model/container_record.hpp).
 struct launch_machine {
   std::string container_id;
-  uint64_t generation = 0;           ///< of the container's start; comes back in every report
-  std::string runtime;               ///< "namespace" or "vm"
-  std::string record;                ///< container_record as JSON
-  std::vector<std::string> layers;   ///< topmost first
-  std::string container_dir;         ///< DATA_ROOT/containers/ID: upper, work, hosts, hostname, resolv.conf
+  uint64_t generation = 0;          ///< of the container's start; comes back in every report
+  std::string runtime;              ///< "namespace" or "vm"
+  std::string record;               ///< container_record as JSON
+  std::vector<std::string> layers;  ///< topmost first
+  std::string container_dir;        ///< DATA_ROOT/containers/ID: upper, work, hosts, hostname, resolv.conf
   std::vector<endpoint> endpoints;
   deadline_ms deadline = 0;
   ARCA_MESSAGE(launch_machine, container_id, generation, runtime, record, layers, container_dir, endpoints, deadline)
 };
 /// The container's init runs.
 struct machine_started {
-  std::string machine;               ///< vm::machine_identity as JSON, for the row
-  int64_t pid = 0;                   ///< of the container's init, in the host's pid namespace (0 in a VM)
+  std::string machine;  ///< vm::machine_identity as JSON, for the row
+  int64_t pid = 0;      ///< of the container's init, in the host's pid namespace (0 in a VM)
   int64_t started_at = 0;
   std::vector<std::string> warnings;
   ARCA_MESSAGE(machine_started, machine, pid, started_at, warnings)
@@ -38,16 +38,16 @@ struct adopt_machine {
 struct adopted_machine {
   bool running = false, paused = false;
   int64_t pid = 0, started_at = 0;
-  bool exited = false;               ///< the exit below is final and not yet acknowledged
+  bool exited = false;  ///< the exit below is final and not yet acknowledged
   int32_t exit_code = 0;
   int64_t exited_at = 0;
   bool oom_killed = false;
   ARCA_MESSAGE(adopted_machine, running, paused, pid, started_at, exited, exit_code, exited_at, oom_killed)
 };
 
-struct start_process {               ///< an exec
+struct start_process {  ///< an exec
   std::string container_id, process_id;
-  std::string process;               ///< exec config: Docker's normalised JSON; the machine makes the OCI process of it
+  std::string process;  ///< exec config: Docker's normalised JSON; the machine makes the OCI process of it
   deadline_ms deadline = 0;
   ARCA_MESSAGE(start_process, container_id, process_id, process, deadline)
 };
@@ -67,7 +67,7 @@ struct resize_process {
 };
 struct pause_machine {
   std::string container_id;
-  bool pause = true;                 ///< false: resume
+  bool pause = true;  ///< false: resume
   ARCA_MESSAGE(pause_machine, container_id, pause)
 };
 /// SIGKILL to the containers without the agent's help; 2 s later, if the exit has not been reported, the agent too.
@@ -94,18 +94,18 @@ struct machine_stats {
 };
 struct update_resources {
   std::string container_id;
-  std::string host_config;           ///< normalised HostConfig with the new limits
+  std::string host_config;  ///< normalised HostConfig with the new limits
   ARCA_MESSAGE(update_resources, container_id, host_config)
 };
 
 // Reports to whoever launched or adopted (machine_observer): one-way.
-struct machine_exited {              ///< a process ended; its output is complete when its stdio stream has ended
+struct machine_exited {  ///< a process ended; its output is complete when its stdio stream has ended
   std::string container_id, process_id;
   uint64_t generation = 0;
   int32_t exit_code = 0;
   int64_t at = 0;
   bool oom_killed = false;
-  std::string error;                 ///< why, when the machine itself died ("agent ended unexpectedly")
+  std::string error;  ///< why, when the machine itself died ("agent ended unexpectedly")
   ARCA_MESSAGE(machine_exited, container_id, process_id, generation, exit_code, at, oom_killed, error)
 };
 struct machine_oom {
@@ -113,15 +113,15 @@ struct machine_oom {
   uint64_t generation = 0;
   ARCA_MESSAGE(machine_oom, container_id, generation)
 };
-struct machine_unresponsive {        ///< a call passed its deadline (or answers again)
+struct machine_unresponsive {  ///< a call passed its deadline (or answers again)
   std::string container_id;
   uint64_t generation = 0;
   bool unresponsive = true;
   ARCA_MESSAGE(machine_unresponsive, container_id, generation, unresponsive)
 };
 
-using machine_observer_actor = caf::typed_actor<caf::reacts_to<machine_exited>, caf::reacts_to<machine_oom>,
-                                                caf::reacts_to<machine_unresponsive>>;
+using machine_observer_actor =
+    caf::typed_actor<caf::reacts_to<machine_exited>, caf::reacts_to<machine_oom>, caf::reacts_to<machine_unresponsive>>;
 
 using machine_actor = caf::typed_actor<
     caf::replies_to<launch_machine>::with<machine_started>, caf::replies_to<adopt_machine>::with<adopted_machine>,
@@ -131,8 +131,8 @@ using machine_actor = caf::typed_actor<
     caf::replies_to<list_processes>::with<process_list>, caf::replies_to<machine_stats>::with<json_document>,
     caf::replies_to<update_resources>::with<void>>;
 
-/// Makes a machine actor that reports to `observer`; answers its handle at once, the caller then sends launch_machine or
-/// adopt_machine to it.
+/// Makes a machine actor that reports to `observer`; answers its handle at once, the caller then sends launch_machine
+/// or adopt_machine to it.
 struct make_machine {
   std::string container_id;
   machine_observer_actor observer;
@@ -149,26 +149,26 @@ using machine_manager_actor =
 }  // namespace arca
 
 CAF_BEGIN_TYPE_ID_BLOCK(arca_machines, caf::first_custom_type_id + 110)
-  CAF_ADD_TYPE_ID(arca_machines, (arca::launch_machine))
-  CAF_ADD_TYPE_ID(arca_machines, (arca::machine_started))
-  CAF_ADD_TYPE_ID(arca_machines, (arca::adopt_machine))
-  CAF_ADD_TYPE_ID(arca_machines, (arca::adopted_machine))
-  CAF_ADD_TYPE_ID(arca_machines, (arca::start_process))
-  CAF_ADD_TYPE_ID(arca_machines, (arca::process_started))
-  CAF_ADD_TYPE_ID(arca_machines, (arca::signal_process))
-  CAF_ADD_TYPE_ID(arca_machines, (arca::resize_process))
-  CAF_ADD_TYPE_ID(arca_machines, (arca::pause_machine))
-  CAF_ADD_TYPE_ID(arca_machines, (arca::kill_machine))
-  CAF_ADD_TYPE_ID(arca_machines, (arca::acknowledge_exit))
-  CAF_ADD_TYPE_ID(arca_machines, (arca::list_processes))
-  CAF_ADD_TYPE_ID(arca_machines, (arca::process_list))
-  CAF_ADD_TYPE_ID(arca_machines, (arca::machine_stats))
-  CAF_ADD_TYPE_ID(arca_machines, (arca::update_resources))
-  CAF_ADD_TYPE_ID(arca_machines, (arca::machine_exited))
-  CAF_ADD_TYPE_ID(arca_machines, (arca::machine_oom))
-  CAF_ADD_TYPE_ID(arca_machines, (arca::machine_unresponsive))
-  CAF_ADD_TYPE_ID(arca_machines, (arca::machine_observer_actor))
-  CAF_ADD_TYPE_ID(arca_machines, (arca::machine_actor))
-  CAF_ADD_TYPE_ID(arca_machines, (arca::make_machine))
-  CAF_ADD_TYPE_ID(arca_machines, (arca::sweep_machines))
+CAF_ADD_TYPE_ID(arca_machines, (arca::launch_machine))
+CAF_ADD_TYPE_ID(arca_machines, (arca::machine_started))
+CAF_ADD_TYPE_ID(arca_machines, (arca::adopt_machine))
+CAF_ADD_TYPE_ID(arca_machines, (arca::adopted_machine))
+CAF_ADD_TYPE_ID(arca_machines, (arca::start_process))
+CAF_ADD_TYPE_ID(arca_machines, (arca::process_started))
+CAF_ADD_TYPE_ID(arca_machines, (arca::signal_process))
+CAF_ADD_TYPE_ID(arca_machines, (arca::resize_process))
+CAF_ADD_TYPE_ID(arca_machines, (arca::pause_machine))
+CAF_ADD_TYPE_ID(arca_machines, (arca::kill_machine))
+CAF_ADD_TYPE_ID(arca_machines, (arca::acknowledge_exit))
+CAF_ADD_TYPE_ID(arca_machines, (arca::list_processes))
+CAF_ADD_TYPE_ID(arca_machines, (arca::process_list))
+CAF_ADD_TYPE_ID(arca_machines, (arca::machine_stats))
+CAF_ADD_TYPE_ID(arca_machines, (arca::update_resources))
+CAF_ADD_TYPE_ID(arca_machines, (arca::machine_exited))
+CAF_ADD_TYPE_ID(arca_machines, (arca::machine_oom))
+CAF_ADD_TYPE_ID(arca_machines, (arca::machine_unresponsive))
+CAF_ADD_TYPE_ID(arca_machines, (arca::machine_observer_actor))
+CAF_ADD_TYPE_ID(arca_machines, (arca::machine_actor))
+CAF_ADD_TYPE_ID(arca_machines, (arca::make_machine))
+CAF_ADD_TYPE_ID(arca_machines, (arca::sweep_machines))
 CAF_END_TYPE_ID_BLOCK(arca_machines)

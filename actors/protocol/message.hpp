@@ -1,6 +1,6 @@
-// What every protocol header needs. Rules for messages (actors/protocol): values that CAF can serialise, no pointers, no
-// descriptors, no callbacks; a struct per command, named for it; JSON documents travel as text. A message struct has a
-// default constructor, hence is no aggregate (docs/hacking.md says why).
+// What every protocol header needs. Rules for messages (actors/protocol): values that CAF can serialise, no pointers,
+// no descriptors, no callbacks; a struct per command, named for it; JSON documents travel as text. A message struct has
+// a default constructor, hence is no aggregate (docs/hacking.md says why).
 #pragma once
 #include <caf/error.hpp>
 #include <caf/meta/type_name.hpp>
@@ -25,11 +25,13 @@ using deadline_ms = uint32_t;
 }  // namespace arca
 
 /// Inside a message struct: how CAF reads and writes its fields.
-#define ARCA_MESSAGE(type, ...)                                                      \
-  type() = default;                                                                  \
-  template <class Inspector>                                                         \
-  friend typename Inspector::result_type inspect(Inspector& f, type& x) {            \
+#define ARCA_MESSAGE(type, ...)                                                                        \
+  type() = default;                                                                                    \
+  template <class Inspector>                                                                           \
+  friend typename Inspector::result_type inspect(Inspector& f, type& x) {                              \
     return x.arca_fields([&f](auto&... fields) { return f(caf::meta::type_name(#type), fields...); }); \
-  }                                                                                  \
-  template <class F>                                                                 \
-  decltype(auto) arca_fields(F&& visit) { return visit(__VA_ARGS__); }
+  }                                                                                                    \
+  template <class F>                                                                                   \
+  decltype(auto) arca_fields(F&& visit) {                                                              \
+    return visit(__VA_ARGS__);                                                                         \
+  }

@@ -18,7 +18,8 @@ struct row_change {
   ARCA_MESSAGE(row_change, in, erase, key, unique, document)
 };
 
-/// All or nothing. With `durable`, on disk before the answer (synchronous=FULL); else safe against any crash of a process.
+/// All or nothing. With `durable`, on disk before the answer (synchronous=FULL); else safe against any crash of a
+/// process.
 struct commit_rows {
   std::vector<row_change> changes;
   bool durable = false;
@@ -43,12 +44,12 @@ using state_store_actor = caf::typed_actor<caf::replies_to<commit_rows>::with<vo
 }  // namespace arca
 
 CAF_BEGIN_TYPE_ID_BLOCK(arca_store, caf::first_custom_type_id)
-  CAF_ADD_TYPE_ID(arca_store, (arca::table))
-  CAF_ADD_TYPE_ID(arca_store, (arca::row_change))
-  CAF_ADD_TYPE_ID(arca_store, (std::vector<arca::row_change>))
-  CAF_ADD_TYPE_ID(arca_store, (arca::commit_rows))
-  CAF_ADD_TYPE_ID(arca_store, (arca::stored_row))
-  CAF_ADD_TYPE_ID(arca_store, (std::vector<arca::stored_row>))
-  CAF_ADD_TYPE_ID(arca_store, (arca::load_rows))
-  CAF_ADD_TYPE_ID(arca_store, (arca::loaded_rows))
+CAF_ADD_TYPE_ID(arca_store, (arca::table))
+CAF_ADD_TYPE_ID(arca_store, (arca::row_change))
+CAF_ADD_TYPE_ID(arca_store, (std::vector<arca::row_change>))
+CAF_ADD_TYPE_ID(arca_store, (arca::commit_rows))
+CAF_ADD_TYPE_ID(arca_store, (arca::stored_row))
+CAF_ADD_TYPE_ID(arca_store, (std::vector<arca::stored_row>))
+CAF_ADD_TYPE_ID(arca_store, (arca::load_rows))
+CAF_ADD_TYPE_ID(arca_store, (arca::loaded_rows))
 CAF_END_TYPE_ID_BLOCK(arca_store)

@@ -10,7 +10,8 @@ namespace arca {
 struct acquire_volume {
   std::string name, driver, container_id;
   std::map<std::string, std::string> labels, options;
-  bool anonymous = false;    ///< with a name: taken over (--volumes-from) from a mount that had none, so `rm -v` may remove it
+  bool anonymous =
+      false;  ///< with a name: taken over (--volumes-from) from a mount that had none, so `rm -v` may remove it
   ARCA_MESSAGE(acquire_volume, name, driver, container_id, labels, options, anonymous)
 };
 struct acquired_volume {
@@ -37,7 +38,7 @@ struct create_volume {
 };
 struct list_volumes {
   std::string filters;
-  bool usage = false;        ///< with UsageData (system df): walks the volumes' files
+  bool usage = false;  ///< with UsageData (system df): walks the volumes' files
   ARCA_MESSAGE(list_volumes, filters, usage)
 };
 struct inspect_volume {
@@ -57,20 +58,19 @@ struct prune_volumes {
 
 using volume_manager_actor = caf::typed_actor<
     caf::replies_to<acquire_volume>::with<acquired_volume>, caf::replies_to<release_volumes>::with<void>,
-    caf::replies_to<reconcile_volumes>::with<void>,
-    caf::replies_to<create_volume>::with<json_document>, caf::replies_to<list_volumes>::with<json_document>,
-    caf::replies_to<inspect_volume>::with<json_document>, caf::replies_to<remove_volume>::with<void>,
-    caf::replies_to<prune_volumes>::with<json_document>>;
+    caf::replies_to<reconcile_volumes>::with<void>, caf::replies_to<create_volume>::with<json_document>,
+    caf::replies_to<list_volumes>::with<json_document>, caf::replies_to<inspect_volume>::with<json_document>,
+    caf::replies_to<remove_volume>::with<void>, caf::replies_to<prune_volumes>::with<json_document>>;
 }  // namespace arca
 
 CAF_BEGIN_TYPE_ID_BLOCK(arca_volumes, caf::first_custom_type_id + 90)
-  CAF_ADD_TYPE_ID(arca_volumes, (arca::acquire_volume))
-  CAF_ADD_TYPE_ID(arca_volumes, (arca::acquired_volume))
-  CAF_ADD_TYPE_ID(arca_volumes, (arca::release_volumes))
-  CAF_ADD_TYPE_ID(arca_volumes, (arca::reconcile_volumes))
-  CAF_ADD_TYPE_ID(arca_volumes, (arca::create_volume))
-  CAF_ADD_TYPE_ID(arca_volumes, (arca::list_volumes))
-  CAF_ADD_TYPE_ID(arca_volumes, (arca::inspect_volume))
-  CAF_ADD_TYPE_ID(arca_volumes, (arca::remove_volume))
-  CAF_ADD_TYPE_ID(arca_volumes, (arca::prune_volumes))
+CAF_ADD_TYPE_ID(arca_volumes, (arca::acquire_volume))
+CAF_ADD_TYPE_ID(arca_volumes, (arca::acquired_volume))
+CAF_ADD_TYPE_ID(arca_volumes, (arca::release_volumes))
+CAF_ADD_TYPE_ID(arca_volumes, (arca::reconcile_volumes))
+CAF_ADD_TYPE_ID(arca_volumes, (arca::create_volume))
+CAF_ADD_TYPE_ID(arca_volumes, (arca::list_volumes))
+CAF_ADD_TYPE_ID(arca_volumes, (arca::inspect_volume))
+CAF_ADD_TYPE_ID(arca_volumes, (arca::remove_volume))
+CAF_ADD_TYPE_ID(arca_volumes, (arca::prune_volumes))
 CAF_END_TYPE_ID_BLOCK(arca_volumes)

@@ -8,7 +8,9 @@
 
 namespace arca {
 
-std::string to_string(table t) { return std::string(store::to_string(static_cast<store::table>(t))); }
+std::string to_string(table t) {
+  return std::string(store::to_string(static_cast<store::table>(t)));
+}
 
 /// To itself, behind the commits that are already in the mailbox.
 struct flush_commits {
@@ -17,7 +19,7 @@ struct flush_commits {
 }  // namespace arca
 
 CAF_BEGIN_TYPE_ID_BLOCK(arca_store_internal, caf::first_custom_type_id + 250)
-  CAF_ADD_TYPE_ID(arca_store_internal, (arca::flush_commits))
+CAF_ADD_TYPE_ID(arca_store_internal, (arca::flush_commits))
 CAF_END_TYPE_ID_BLOCK(arca_store_internal)
 
 namespace arca {
@@ -36,8 +38,8 @@ class state_store : public tracked<state_store_internal::base> {
           store::batch batch;
           batch.durable = request.durable;
           for (const auto& change : request.changes)
-            batch.changes.push_back({static_cast<store::table>(change.in), change.erase, change.key, change.unique,
-                                     change.document});
+            batch.changes.push_back(
+                {static_cast<store::table>(change.in), change.erase, change.key, change.unique, change.document});
           // Whatever is in the mailbox before the flush message goes into the same transaction.
           if (batches_.empty()) send(this, flush_commits());
           batches_.push_back(std::move(batch));
@@ -73,8 +75,10 @@ class state_store : public tracked<state_store_internal::base> {
     batches_.clear();
     promises_.clear();
     for (size_t i = 0; i < promises.size(); ++i) {
-      if (results[i]) deliver_ok(promises[i]);
-      else promises[i].deliver(to_caf(results[i].error()));
+      if (results[i])
+        deliver_ok(promises[i]);
+      else
+        promises[i].deliver(to_caf(results[i].error()));
     }
   }
 

@@ -51,9 +51,9 @@ class process_io : public std::enable_shared_from_this<process_io> {
  public:
   struct options {
     bool tty = false, open_stdin = false;
-    bool stdin_once = false;         ///< without tty: stdin ends with the first client's input (execs: true); else the
-                                     ///< end of a client's input ends that client
-    log_options log;  ///< path empty: no log
+    bool stdin_once = false;  ///< without tty: stdin ends with the first client's input (execs: true); else the
+                              ///< end of a client's input ends that client
+    log_options log;          ///< path empty: no log
   };
   static std::shared_ptr<process_io> make(stdio_service& service, options o);
   virtual ~process_io() = default;

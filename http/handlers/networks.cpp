@@ -1,5 +1,6 @@
-// Networks. Only bridge, host and none exist yet; what would change that says so.
-#include "actors/model/filters.hpp"
+// Networks. What would change the networks of a container that exists is not supported yet and says so.
+#include <nlohmann/json.hpp>
+
 #include "actors/model/go_json.hpp"
 #include "actors/model/go_schema.hpp"
 #include "http/handlers/common.hpp"
@@ -47,13 +48,15 @@ awaitable<response> network_create(call& c) {
   if (!body) co_return error_response(body.error());
   const auto decoded = model::go::decode(*body, model::go::network_create);
   if (!decoded) co_return error_response(decoded.error());
-  co_return unsupported("networks of the user (docker network create) are");
+  create_network m;
+  m.request = decoded->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  co_return document(co_await ask_with_deadline(c, manager(c), std::move(m)), 201);
 }
 
 awaitable<response> network_remove(call& c) {
-  const auto found = co_await network_named(c);
-  if (!found) co_return error_response(found.error());
-  co_return failed(errc::forbidden, found->name + " is a pre-defined network and cannot be removed");
+  remove_network m;
+  m.name = c.req.param;
+  co_return done(co_await ask_with_deadline(c, manager(c), std::move(m)));
 }
 
 awaitable<response> network_connect(call& c) {
@@ -63,15 +66,10 @@ awaitable<response> network_disconnect(call& c) {
   co_return co_await refuse_change(c, model::go::network_disconnect, "disconnecting a container from its network is");
 }
 
-// The built-in networks are never pruned, and there are no others.
 awaitable<response> network_prune(call& c) {
-  static constexpr std::string_view accepted[] = {"label", "label!", "until"};
-  const auto filters = model::filters::parse(c.req.query.get("filters"));
-  if (!filters) co_return error_response(filters.error());
-  if (const auto good = filters->validate(accepted); !good) co_return error_response(good.error());
-  bool given = false;
-  if (const auto until = model::until_filter(*filters, 0, given); !until) co_return error_response(until.error());
-  co_return response::json(200, R"({"NetworksDeleted":null})");
+  prune_networks m;
+  m.filters = c.req.query.get("filters");
+  co_return document(co_await ask_with_deadline(c, manager(c), std::move(m)));
 }
 
 }  // namespace arca::http

@@ -233,7 +233,8 @@ class extraction {
       if (out_.content > options_.limits.max_bytes)
         return fail(bad_archive, "archive: more than " + std::to_string(options_.limits.max_bytes) + " bytes of files");
       if (options_.observer.on_payload)
-        ARCA_CHECK(options_.observer.on_payload({at.path, out_.entries, block.offset, block.stream_offset, block.data.size()}));
+        ARCA_CHECK(options_.observer.on_payload(
+            {at.path, out_.entries, block.offset, block.stream_offset, block.data.size()}));
       if (auto done = writer.write(block.offset, block.data); !done) return fail(done.error().wrap(at.path));
     }
     if (auto done = writer.finish(size); !done) return fail(done.error().wrap(at.path));

@@ -52,10 +52,14 @@ registry_settings registry_of(const json& value, const std::string& key) {
   registry_settings out;
   for (const auto& [name, v] : object(value, key).items()) {
     const std::string path = key + "." + name;
-    if (name == "mirrors") out.mirrors = strings(v, path);
-    else if (name == "insecure") out.insecure = as<bool>(v, path);
-    else if (name == "ca-dir") out.ca_dir = as<std::string>(v, path);
-    else throw bad_value{path, ""};
+    if (name == "mirrors")
+      out.mirrors = strings(v, path);
+    else if (name == "insecure")
+      out.insecure = as<bool>(v, path);
+    else if (name == "ca-dir")
+      out.ca_dir = as<std::string>(v, path);
+    else
+      throw bad_value{path, ""};
   }
   return out;
 }
@@ -63,9 +67,12 @@ registry_settings registry_of(const json& value, const std::string& key) {
 address_pool pool_of(const json& value, const std::string& key) {
   address_pool out;
   for (const auto& [name, v] : object(value, key).items()) {
-    if (name == "base") out.base = as<std::string>(v, key + ".base");
-    else if (name == "size") out.size = as<int>(v, key + ".size");
-    else throw bad_value{key + "." + name, ""};
+    if (name == "base")
+      out.base = as<std::string>(v, key + ".base");
+    else if (name == "size")
+      out.size = as<int>(v, key + ".size");
+    else
+      throw bad_value{key + "." + name, ""};
   }
   return out;
 }
@@ -93,12 +100,16 @@ const std::map<std::string, setter>& keys() {
       {"allow-insecure-tcp", plain(&settings::allow_insecure_tcp)},
       {"data-root", plain(&settings::data_root)},
       {"run-root", plain(&settings::run_root)},
-      {"log-level", [](settings& s, const json& v, const std::string& k) {
+      {"log-level",
+       [](settings& s, const json& v, const std::string& k) {
          s.log_level = one_of(v, k, {"trace", "debug", "info", "warn", "error"});
        }},
       {"log-format",
-       [](settings& s, const json& v, const std::string& k) { s.log_format = one_of(v, k, {"text", "json"}); }},
-      {"default-runtime", [](settings& s, const json& v, const std::string& k) {
+       [](settings& s, const json& v, const std::string& k) {
+         s.log_format = one_of(v, k, {"text", "json"});
+       }},
+      {"default-runtime",
+       [](settings& s, const json& v, const std::string& k) {
          s.default_runtime = one_of(v, k, {"auto", "namespace", "vm"});
        }},
       {"registries",
@@ -106,7 +117,9 @@ const std::map<std::string, setter>& keys() {
          for (const auto& [host, r] : object(v, k).items()) s.registries[host] = registry_of(r, k + "." + host);
        }},
       {"log-driver",
-       [](settings& s, const json& v, const std::string& k) { s.log_driver = one_of(v, k, {"json-file", "none"}); }},
+       [](settings& s, const json& v, const std::string& k) {
+         s.log_driver = one_of(v, k, {"json-file", "none"});
+       }},
       {"log-opts",
        [](settings& s, const json& v, const std::string& k) {
          s.log_opts.clear();

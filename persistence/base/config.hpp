@@ -26,26 +26,26 @@ struct settings {
   std::vector<std::string> hosts;  ///< further listeners: "tcp://127.0.0.1:2375", "unix:///path"
   bool tls = false;                ///< TLS on tcp hosts
   std::string tls_ca, tls_cert, tls_key;
-  bool tls_verify = false;                 ///< clients must show a certificate signed by tls_ca
-  bool allow_insecure_tcp = false;         ///< plain tcp on a non-loopback address is refused without it
+  bool tls_verify = false;          ///< clients must show a certificate signed by tls_ca
+  bool allow_insecure_tcp = false;  ///< plain tcp on a non-loopback address is refused without it
   std::string data_root = "/var/lib/arca";
   std::string run_root = "/run/arca";
   std::string log_level = "info";
-  std::string log_format = "text";         ///< text or json
-  std::string default_runtime = "auto";    ///< auto, namespace, vm
+  std::string log_format = "text";                      ///< text or json
+  std::string default_runtime = "auto";                 ///< auto, namespace, vm
   std::map<std::string, registry_settings> registries;  ///< by host[:port]; "docker.io" for Docker Hub
-  std::string log_driver = "json-file";    ///< default of containers: json-file or none
+  std::string log_driver = "json-file";                 ///< default of containers: json-file or none
   std::map<std::string, std::string> log_opts = {{"max-size", "20m"}, {"max-file", "5"}};
   std::vector<address_pool> address_pools = {{"172.17.0.0/16", 16}, {"172.18.0.0/15", 16}, {"172.20.0.0/14", 16},
                                              {"172.24.0.0/14", 16}, {"172.28.0.0/14", 16}, {"192.168.0.0/16", 20}};
-  std::string bridge_name = "arca0";       ///< the device of the default network
-  bool stop_containers_on_exit = false;    ///< SIGTERM stops the containers instead of leaving them to their agents
-  int shutdown_timeout = 10;               ///< seconds a container gets to stop then
-  std::string kernel_path, initrd_path;    ///< of machines of kind vm
-  std::string guest_path;                  ///< arca-guest; empty: beside the arca program
+  std::string bridge_name = "arca0";     ///< the device of the default network
+  bool stop_containers_on_exit = false;  ///< SIGTERM stops the containers instead of leaving them to their agents
+  int shutdown_timeout = 10;             ///< seconds a container gets to stop then
+  std::string kernel_path, initrd_path;  ///< of machines of kind vm
+  std::string guest_path;                ///< arca-guest; empty: beside the arca program
   std::string cgroup_parent = "/arca";
-  int agent_pool = 4;                      ///< idle agents kept ready; 0 turns the pool off
-  std::vector<std::string> labels;         ///< of the daemon, shown by info
+  int agent_pool = 4;               ///< idle agents kept ready; 0 turns the pool off
+  std::vector<std::string> labels;  ///< of the daemon, shown by info
 };
 
 /// Applies one JSON document (the text of a config file). An unknown key, a wrong type or a wrong value is an

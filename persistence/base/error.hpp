@@ -52,7 +52,9 @@ using result = tl::expected<T, error>;
 inline tl::unexpected<error> fail(errc code, std::string message) {
   return tl::unexpected<error>(error(code, std::move(message)));
 }
-inline tl::unexpected<error> fail(error e) { return tl::unexpected<error>(std::move(e)); }
+inline tl::unexpected<error> fail(error e) {
+  return tl::unexpected<error>(std::move(e));
+}
 
 /// An error from errno: "CONTEXT: strerror(number)". ENOENT is not_found, EEXIST conflict, the rest internal.
 error errno_error(std::string_view context, int number);
@@ -61,14 +63,13 @@ tl::unexpected<error> fail_errno(std::string_view context);  ///< with the curre
 }  // namespace arca
 
 /// Evaluates a result<T>; returns its error from the enclosing function, else declares `name` as the value.
-#define ARCA_TRY(name, ...)                                   \
-  auto name##_result = (__VA_ARGS__);                         \
+#define ARCA_TRY(name, ...)                                       \
+  auto name##_result = (__VA_ARGS__);                             \
   if (!name##_result) return ::arca::fail(name##_result.error()); \
   auto& name = *name##_result
 
 /// The same for result<void>.
-#define ARCA_CHECK(...)                                            \
-  do {                                                             \
-    if (auto arca_checked = (__VA_ARGS__); !arca_checked)          \
-      return ::arca::fail(std::move(arca_checked).error());        \
+#define ARCA_CHECK(...)                                                                                         \
+  do {                                                                                                          \
+    if (auto arca_checked = (__VA_ARGS__); !arca_checked) return ::arca::fail(std::move(arca_checked).error()); \
   } while (false)

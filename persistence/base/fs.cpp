@@ -89,7 +89,8 @@ result<std::vector<std::string>> list(const std::string& path) {
   if (!dir) return fail_errno("list " + path);
   std::vector<std::string> names;
   while (const dirent* entry = ::readdir(dir.get()))
-    if (std::strcmp(entry->d_name, ".") != 0 && std::strcmp(entry->d_name, "..") != 0) names.emplace_back(entry->d_name);
+    if (std::strcmp(entry->d_name, ".") != 0 && std::strcmp(entry->d_name, "..") != 0)
+      names.emplace_back(entry->d_name);
   return names;
 }
 

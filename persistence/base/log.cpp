@@ -33,6 +33,8 @@ std::string kv(std::string_view key, std::string_view value) {
   return out;
 }
 
-std::string kv(std::string_view key, int64_t value) { return std::string(key) + '=' + std::to_string(value); }
+std::string kv(std::string_view key, int64_t value) {
+  return std::string(key) + '=' + std::to_string(value);
+}
 
 }  // namespace arca::log

@@ -25,7 +25,9 @@ sha256::~sha256() = default;
 sha256::sha256(sha256&&) noexcept = default;
 sha256& sha256::operator=(sha256&&) noexcept = default;
 
-void sha256::update(const void* data, size_t size) { EVP_DigestUpdate(state_->context, data, size); }
+void sha256::update(const void* data, size_t size) {
+  EVP_DigestUpdate(state_->context, data, size);
+}
 
 std::string sha256::hex() {
   std::array<unsigned char, EVP_MAX_MD_SIZE> out{};

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Fixture images from real registries – plain, with a password, with TLS – pulled and run; concurrent pulls share one. (Registries that
 lie are in persistence/registry and actors/image.)"""
+import glob
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -21,6 +23,12 @@ def make_images():
         os.makedirs(FIXTURES, exist_ok=True)
         subprocess.run([TOOLS + "/make-images.sh", FIXTURES] + missing, check=True, stdout=subprocess.DEVNULL,
                        stderr=subprocess.DEVNULL)
+    # The registries run in the lab, from where nothing can be downloaded: the program is fetched out here.
+    debs = os.path.join(FIXTURES, ".cache", "debs")
+    if not shutil.which("docker-registry") and not glob.glob(debs + "/docker-registry_*.deb"):
+        os.makedirs(debs, exist_ok=True)
+        subprocess.run(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", "docker-registry"], cwd=debs,
+                       check=True, stdout=subprocess.DEVNULL)
 
 
 class Registries(unittest.TestCase):

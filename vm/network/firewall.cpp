@@ -81,45 +81,78 @@ bool is_plain(const std::string& name) {
 }
 }  // namespace
 
-std::string firewall_ruleset(const std::vector<bridge_rules>& bridges) {
+// Maps and chains of the published ports. Two maps, so that the rules stay the same however many ports there are.
+static std::string publishing(const std::vector<port_rule>& ports) {
+  std::string at_address, anywhere;
+  for (const auto& p : ports) {
+    auto& into = p.host == 0 ? anywhere : at_address;
+    into += (into.empty() ? "" : ", ") + p.protocol + (p.host == 0 ? "" : " . " + to_string(p.host)) + " . " +
+            std::to_string(p.host_port) + " : " + to_string(p.container) + " . " + std::to_string(p.container_port);
+  }
+  const auto map = [](const char* name, const char* key, const std::string& elements) {
+    return std::string("  map ") + name + " {\n    type inet_proto . " + key + " : ipv4_addr . inet_service\n" +
+           (elements.empty() ? "" : "    elements = { " + elements + " }\n") + "  }\n";
+  };
+  return map("published_at", "ipv4_addr . inet_service", at_address) + map("published", "inet_service", anywhere) +
+         "  chain publish {\n"
+         "    dnat ip to meta l4proto . ip daddr . th dport map @published_at\n"
+         "    dnat ip to meta l4proto . th dport map @published\n  }\n"
+         "  chain prerouting {\n    type nat hook prerouting priority dstnat + 10; policy accept;\n"
+         "    fib daddr type local meta l4proto { tcp, udp, sctp } jump publish\n  }\n"
+         "  chain output {\n    type nat hook output priority -90; policy accept;\n"
+         "    fib daddr type local meta l4proto { tcp, udp, sctp } jump publish\n  }\n"
+         "  chain loopback {\n    type filter hook prerouting priority raw; policy accept;\n"
+         "    iifname @bridges ip saddr 127.0.0.0/8 drop\n    iifname @bridges ip daddr 127.0.0.0/8 drop\n  }\n";
+}
+
+std::string firewall_ruleset(const std::vector<bridge_rules>& bridges, const std::vector<port_rule>& ports) {
   // "table inet arca" first, so that the delete finds one; all of it is one transaction.
   std::string text = "table inet arca\ndelete table inet arca\n";
   if (bridges.empty()) return text;
-  std::string names, forward, nat;
+  std::string names, forward, nat, internal, open;
   for (const auto& b : bridges) {
     const std::string quoted = '"' + b.bridge + '"';
     names += (names.empty() ? "" : ", ") + quoted;
     forward += "    iifname " + quoted + " oifname " + quoted + (b.icc ? " accept\n" : " drop\n");
+    if (b.internal) internal += "    iifname " + quoted + " drop\n    oifname " + quoted + " drop\n";
+    if (b.open && !b.internal) open += "    iifname != @bridges oifname " + quoted + " accept\n";
     if (b.masquerade && !b.internal)
       nat += "    oifname != " + quoted + " ip saddr " + to_string(b.subnet.network()) + " masquerade\n";
+    // A published port reached from its own network or from the host's loopback: the answer has to come back this way.
+    if (!ports.empty())
+      nat += "    oifname " + quoted + " ct status dnat ip saddr { 127.0.0.0/8, " + to_string(b.subnet.network()) +
+             " } masquerade\n";
   }
-  std::string internal;
-  for (const auto& b : bridges)
-    if (b.internal) internal += "    iifname \"" + b.bridge + "\" drop\n    oifname \"" + b.bridge + "\" drop\n";
   text += "table inet arca {\n  set bridges {\n    type ifname\n    elements = { " + names + " }\n  }\n";
   text +=
       "  chain forward {\n    type filter hook forward priority filter + 10; policy accept;\n"
       "    iifname != @bridges oifname != @bridges accept\n"
       "    ct state established,related accept\n";
   text += forward;
-  text += "    iifname @bridges oifname @bridges drop\n";
   text += internal;
-  text += "    oifname @bridges ct status dnat accept\n    oifname @bridges drop\n  }\n";
+  text += "    oifname @bridges ct status dnat accept\n    iifname @bridges oifname @bridges drop\n";
+  text += open;
+  text += "    oifname @bridges drop\n  }\n";
   text += "  chain postrouting {\n    type nat hook postrouting priority srcnat + 10; policy accept;\n";
   text += nat;
-  text += "  }\n}\n";
+  text += "  }\n";
+  if (!ports.empty()) text += publishing(ports);
+  text += "}\n";
   return text;
 }
 
-result<void> apply_firewall(const std::vector<bridge_rules>& bridges) {
+result<void> apply_firewall(const std::vector<bridge_rules>& bridges, const std::vector<port_rule>& ports) {
   for (const auto& b : bridges)
     if (!is_plain(b.bridge)) return fail(errc::invalid_argument, "invalid bridge name " + go_quote(b.bridge));
+  for (const auto& p : ports)
+    if (p.protocol != "tcp" && p.protocol != "udp" && p.protocol != "sctp")
+      return fail(errc::invalid_argument, "invalid protocol " + go_quote(p.protocol));
   static std::mutex one_at_a_time;  // libnftables has global tables
   const std::lock_guard guard(one_at_a_time);
   nft_library library;
   if (!library.load()) return fail(errc::unavailable, "libnftables.so.1 cannot be loaded: NAT is not possible");
   nft_session session(library);
-  std::string commands = firewall_ruleset(bridges);
+  std::string commands = firewall_ruleset(bridges, ports);
   if (const auto listing = session.run("list chain ip filter FORWARD"))  // fails where there is no such chain
     commands += foreign_commands(*listing, bridges);
   ARCA_CHECK(session.run(commands));

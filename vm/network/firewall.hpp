@@ -2,7 +2,10 @@
 //
 // Chains and priorities, so that the administrator's rules count:
 //   forward      filter + 10   after every ordinary filter chain; a drop there is final, ours only adds drops
-//   postrouting  srcnat + 10   after the administrator's NAT, whose decision stands
+//   prerouting   dstnat + 10   after the administrator's NAT, whose decision stands; so are the next two
+//   output       dstnat + 10   published ports for processes of the host itself
+//   postrouting  srcnat + 10
+//   loopback     raw           nothing from a bridge may use the host's 127.0.0.0/8
 // An accept in our table cannot lift a drop of another one. Where the table `ip filter` (iptables-nft) has a FORWARD
 // chain with policy drop, two rules at its *end* let our bridges through in place of the policy; every rule before them
 // still decides first. Legacy iptables cannot be amended without its helper program: firewall_notes() says so.
@@ -18,16 +21,27 @@ namespace arca::net {
 struct bridge_rules {
   std::string bridge;
   subnet4 subnet;
+  bool open = false;       ///< whatever is routed here may come in (gateway mode routed)
   bool masquerade = true;  ///< NAT for what leaves by another device
   bool icc = true;         ///< containers of the network may talk to each other
   bool internal = false;   ///< nothing goes out or comes in
 };
 
-/// The ruleset that apply_firewall loads, as nft text.
-std::string firewall_ruleset(const std::vector<bridge_rules>& bridges);
+/// A published port: what comes to host:host_port of this machine goes to container:container_port.
+struct port_rule {
+  std::string protocol;  ///< tcp, udp, sctp
+  ip4 host = 0;          ///< 0: every address of the host
+  uint16_t host_port = 0;
+  ip4 container = 0;
+  uint16_t container_port = 0;
+};
 
-/// Replaces the table by the rules for these bridges; no bridges: removes it. Loads libnftables for the call only.
-result<void> apply_firewall(const std::vector<bridge_rules>& bridges);
+/// The ruleset that apply_firewall loads, as nft text.
+std::string firewall_ruleset(const std::vector<bridge_rules>& bridges, const std::vector<port_rule>& ports = {});
+
+/// Replaces the table by the rules for these bridges and ports; no bridges: removes it. Loads libnftables for the call
+/// only.
+result<void> apply_firewall(const std::vector<bridge_rules>& bridges, const std::vector<port_rule>& ports = {});
 
 /// What on this host may keep packets from our bridges though our rules let them pass: one sentence each, for the log.
 std::vector<std::string> firewall_notes();

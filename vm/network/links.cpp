@@ -17,7 +17,7 @@
 
 namespace arca::net {
 namespace {
-// Marks our host ends ("arca" in ASCII) so that a sweep never touches a veth of somebody else.
+// Marks our devices ("arca" in ASCII) so that neither sweep nor removal touches one of somebody else.
 constexpr uint32_t link_group = 0x61726361;
 
 result<void> check_name(const std::string& name) {
@@ -28,7 +28,7 @@ result<void> check_name(const std::string& name) {
 }
 
 struct link_state {
-  uint32_t index = 0, mtu = 0, flags = 0;
+  uint32_t index = 0, mtu = 0, flags = 0, group = 0;
   std::string kind;
 };
 
@@ -43,6 +43,7 @@ result<link_state> read_link(nl_socket& socket, const std::string& name) {
     state.index = static_cast<uint32_t>(info->ifi_index);
     state.flags = info->ifi_flags;
     state.mtu = attributes.u32(IFLA_MTU);
+    state.group = attributes.u32(IFLA_GROUP);
     const auto kind = attributes.nested(IFLA_LINKINFO, IFLA_INFO_KIND);
     state.kind = std::string(kind.substr(0, kind.find('\0')));
   }));
@@ -75,6 +76,7 @@ result<void> make_bridge(nl_socket& socket, const bridge_spec& bridge) {
       .put(IFLA_IFNAME, bridge.name)
       .put(IFLA_ADDRESS, mac.data(), mac.size())
       .put_u32(IFLA_MTU, bridge.mtu)
+      .put_u32(IFLA_GROUP, link_group)
       .nest(IFLA_LINKINFO, [](nl_request& r) { r.put(IFLA_INFO_KIND, std::string_view("bridge")); });
   return socket.run(request, "create bridge " + bridge.name);
 }
@@ -101,8 +103,8 @@ result<void> add_address(nl_socket& socket, const bridge_spec& bridge, uint32_t 
   return socket.run(request, "give bridge " + bridge.name + " the address " + to_string(bridge.address));
 }
 
-result<void> enable_forwarding() {
-  const std::string path = "/proc/sys/net/ipv4/ip_forward";
+result<void> switch_on(const std::string& sysctl) {
+  const std::string path = "/proc/sys/net/ipv4/" + sysctl;
   ARCA_TRY(now, fs::read_file(path, 16));
   if (starts_with(now, "1")) return {};
   ARCA_TRY(file, fs::open(path, O_WRONLY));
@@ -128,7 +130,7 @@ result<void> ensure_bridge(const bridge_spec& bridge) {
       return fail(added.error());
   }
   if ((link.flags & IFF_UP) == 0 || link.mtu != bridge.mtu) ARCA_CHECK(set_up(socket, bridge, link.index));
-  return enable_forwarding();
+  return switch_on("ip_forward");
 }
 
 result<void> create_veth(const veth_spec& veth, int netns) {
@@ -172,6 +174,20 @@ result<void> remove_link(const std::string& name) {
     return {};
   else
     return fail(removed.error());
+}
+
+result<void> remove_bridge(const std::string& name) {
+  ARCA_CHECK(check_name(name));
+  if (link_index(name) == 0) return {};
+  ARCA_TRY(socket, nl_socket::open());
+  ARCA_TRY(link, read_link(socket, name));
+  if (link.kind != "bridge" || link.group != link_group) return {};
+  return remove_link(name);
+}
+
+result<void> route_loopback(const std::string& bridge) {
+  ARCA_CHECK(check_name(bridge));
+  return switch_on("conf/" + bridge + "/route_localnet");
 }
 
 uint32_t link_index(const std::string& name) {

@@ -36,6 +36,13 @@ result<void> create_veth(const veth_spec& veth, int netns);
 /// A missing device is success. The kernel waits for a grace period (15–23 ms): never on the way of an answer.
 result<void> remove_link(const std::string& name);
 
+/// Removes a bridge that ensure_bridge has made; one that was there before, or is gone, is left alone.
+result<void> remove_bridge(const std::string& name);
+
+/// Lets packets of the host's own loopback address pass to containers behind the bridge (published ports on 127.0.0.1).
+/// The rules of firewall.hpp keep the bridge's side from reaching 127.0.0.0/8 that way.
+result<void> route_loopback(const std::string& bridge);
+
 /// 0: there is no such device. One ioctl, no netlink.
 uint32_t link_index(const std::string& name);
 
