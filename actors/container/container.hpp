@@ -42,6 +42,7 @@ class container : public tracked<container_internal::base> {
   caf::result<void> start();
   void try_start(unit_promise promise);
   void begin_start(done finished);
+  error refuse_shared_network(const std::string& other) const;
   void allocate_networks(done finished);
   void launch_in_machine(std::vector<endpoint> endpoints, done finished);
   void launched(const machine_started& started, done finished);

@@ -84,7 +84,23 @@ void container::begin_start(done finished) {
   allocate_networks(std::move(finished));
 }
 
+/// NetworkMode container:ID. Docker's errors first; to join a machine that runs is not possible yet.
+error container::refuse_shared_network(const std::string& other) const {
+  const auto found = s_.directory.get()->find(other);
+  if (!found) return {errc::internal, "joining network namespace of container: " + found.error().message()};
+  const auto& r = *found->record;
+  if (r.state.status != container_status::running && r.state.status != container_status::paused)
+    return {errc::conflict, "cannot join network namespace of a non running container: container " + r.name + " is " +
+                                std::string(to_string(r.state.status))};
+  return {errc::unsupported, "joining the network of another container is not supported by Arca yet"};
+}
+
 void container::allocate_networks(done finished) {
+  constexpr std::string_view shared = "container:";
+  if (const auto mode = network_of(record_); starts_with(mode, shared)) {
+    launch_failed(refuse_shared_network(mode.substr(shared.size())), std::move(finished));
+    return;
+  }
   allocate_endpoint wanted;
   wanted.network = network_of(record_);
   wanted.container_id = record_.id;

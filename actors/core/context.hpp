@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "actors/core/async_port.hpp"
+#include "actors/core/image_names.hpp"
 #include "actors/core/introspection.hpp"
 #include "actors/protocol/container.hpp"
 #include "actors/protocol/event_bus.hpp"
@@ -30,6 +31,7 @@ struct engine_context {
   std::unique_ptr<stdio_service> stdio;      ///< actors/streams: threads that move process bytes
 
   std::unique_ptr<process_io_registry> processes;  ///< actors/streams: whose bytes go where
+  published_image_names image_names;                ///< written by image_manager alone
 
   // Set once by the root in the order of its tree, before any request is served.
   state_store_actor store;

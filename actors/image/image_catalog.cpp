@@ -70,6 +70,12 @@ std::vector<registry::reference> image_catalog::names_of(const std::string& id) 
   return out;
 }
 
+image_names image_catalog::names() const {
+  image_names all;
+  for (const auto& [name, entry] : names_) all.emplace_hint(all.end(), name, entry.image);
+  return all;
+}
+
 std::vector<std::string> image_catalog::children_of(const std::string& id) const {
   std::vector<std::string> out;
   for (const auto& [child, record] : images_)

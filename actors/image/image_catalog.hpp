@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/core/image_names.hpp"
 #include "actors/image/image_record.hpp"
 #include "actors/protocol/event_bus.hpp"
 #include "persistence/registry/reference.hpp"
@@ -47,6 +48,8 @@ class image_catalog {
   const std::map<std::string, image_ptr>& images() const noexcept { return images_; }
   /// All names of an image, sorted.
   std::vector<registry::reference> names_of(const std::string& id) const;
+  /// Every name, for everybody to read.
+  image_names names() const;
   std::vector<std::string> children_of(const std::string& id) const;
 
   // ---- leases (image, container)

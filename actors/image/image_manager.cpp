@@ -185,6 +185,7 @@ void image_manager::next_change() {
 }
 
 void image_manager::publish(const catalog_change& done) {
+  ctx_.image_names.set(std::make_shared<const image_names>(catalog_.names()));
   for (const auto& e : done.events) send(ctx_.events, e);
 }
 

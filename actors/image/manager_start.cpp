@@ -92,6 +92,7 @@ void image_manager::take_up(image_inventory inventory, const std::map<table, loa
     else
       log::warn("image name set aside", log::kv("name", row.key), log::kv("image", id));
   }
+  publish({});
   std::unordered_set<std::string> containers;
   for (const auto& row : loaded.at(table::containers).rows) containers.insert(row.key);
   std::vector<row_change> stale;

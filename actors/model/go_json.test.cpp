@@ -23,6 +23,7 @@ TEST_CASE("syntax errors have Go's words") {
   CHECK(error_of("{\"a\":1 \"b\"}") == "invalid JSON: invalid character '\"' after object key:value pair");
   CHECK(error_of("[1 2]") == "invalid JSON: invalid character '2' after array element");
   CHECK(error_of("{,}") == "invalid JSON: invalid character ',' looking for beginning of object key string");
+  CHECK(error_of("\xef\xbb\xbf{}") == "invalid JSON: invalid character '\\ufeff' looking for beginning of value");
   CHECK(error_of("tru\xff") == "invalid JSON: invalid character '\xc3\xbf' in literal true (expecting 'e')");
   CHECK(error_of("\"a\nb\"") == "invalid JSON: invalid character '\\n' in string literal");
   CHECK(error_of("{\"a\":1.}") == "invalid JSON: invalid character '}' after decimal point in numeric literal");

@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "actors/model/utf8.hpp"
+
 namespace arca::model::go {
 namespace {
 
@@ -49,7 +51,7 @@ class scanner {
     return more();
   }
   void wrong(std::string_view context) {
-    out_.error = invalid_character(static_cast<unsigned char>(text_[at_]), context);
+    out_.error = invalid_character(text_, at_, context);
   }
   void open(char c) {
     open_.push_back(c);
@@ -195,8 +197,14 @@ class scanner {
 
 }  // namespace
 
-std::string invalid_character(unsigned char c, std::string_view context) {
+std::string invalid_character(std::string_view text, size_t at, std::string_view context) {
+  const auto c = static_cast<unsigned char>(text[at]);
   std::string shown;
+  if (const auto length = utf8_length(text, at); length > 1) {
+    shown = text.substr(at, length);
+    if (shown == "\xef\xbb\xbf") shown = "\\ufeff";  // the byte order mark that some editors leave
+    return "invalid character '" + shown + "' " + std::string(context);
+  }
   static constexpr char digits[] = "0123456789abcdef";
   switch (c) {
     case '\'':

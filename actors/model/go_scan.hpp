@@ -23,6 +23,6 @@ size_t value_end(std::string_view text, size_t at);
 size_t string_end(std::string_view text, size_t at);
 
 /// "invalid character 'x' after top-level value".
-std::string invalid_character(unsigned char c, std::string_view context);
+std::string invalid_character(std::string_view text, size_t at, std::string_view context);
 
 }  // namespace arca::model::go

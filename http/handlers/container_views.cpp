@@ -1,11 +1,13 @@
 // Reading containers: list, inspect, top, stats.
 #include <nlohmann/json.hpp>
 
+#include "actors/image/image_catalog.hpp"
 #include "actors/model/inspect.hpp"
 #include "actors/model/list_filters.hpp"
 #include "actors/model/summary.hpp"
 #include "http/handlers/common.hpp"
 #include "persistence/base/text.hpp"
+#include "persistence/registry/reference.hpp"
 
 using namespace std::chrono_literals;
 
@@ -47,31 +49,37 @@ awaitable<void> add_sizes(call& c, const container_actor& of, model::summary_opt
   options.size_root_fs = number_at(parsed, "SizeRootFs");
 }
 
-}  // namespace
-
-std::shared_ptr<const std::string> list_cache::find(const std::shared_ptr<const directory>& of,
-                                                    const std::string& query, int api, int64_t second) const {
-  const std::lock_guard guard(lock_);
-  return of_ == of && second_ == second && api_ == api && query_ == query ? text_ : nullptr;
+// The name that the container was made from is another image's by now, or nobody's.
+bool image_moved(const model::container_record& r, const image_names& names) {
+  if (is_id_prefix(r.image_id, r.image_ref)) return false;
+  const auto name = registry::reference::parse(r.image_ref);
+  if (!name) return r.image_ref != r.image_id;
+  const auto found = names.find(name->favor_digest().with_latest().string());
+  return found == names.end() || found->second != r.image_id;
 }
 
-void list_cache::put(std::shared_ptr<const directory> of, std::string query, int api, int64_t second,
-                     std::shared_ptr<const std::string> text) {
+}  // namespace
+
+std::shared_ptr<const std::string> list_cache::find(const basis& of, const std::string& query) const {
   const std::lock_guard guard(lock_);
-  of_.swap(of);  // the old ones are destroyed without the lock
+  return of_ == of && query_ == query ? text_ : nullptr;
+}
+
+void list_cache::put(basis of, std::string query, std::shared_ptr<const std::string> text) {
+  const std::lock_guard guard(lock_);
+  std::swap(of_, of);  // the old ones are destroyed without the lock
   text_.swap(text);
   query_ = std::move(query);
-  api_ = api;
-  second_ = second;
 }
 
 // From the directory alone, without a mailbox; only `size` and the filter `ancestor` ask an actor.
 awaitable<response> container_list(call& c) {
   const auto directory = engine_of(c).containers();
   const auto now = now_nanos();
-  const auto second = now / 1'000'000'000;
+  const list_cache::basis basis{directory, engine_of(c).context().image_names.get(), c.req.version.minor,
+                                now / 1'000'000'000};
   auto& cache = c.services_of_server->lists;
-  if (const auto known = cache.find(directory, c.req.query_text, c.req.version.minor, second))
+  if (const auto known = cache.find(basis, c.req.query_text))
     co_return response::json(200, *known);
   model::list_options options;
   auto where = model::filters::parse(c.req.query.get("filters"));
@@ -107,13 +115,13 @@ awaitable<response> container_list(call& c) {
     const auto& entry = directory->by_id().at(record->id);
     if (text.size() > 1) text += ',';
     if (text.size() == 1) text.reserve((entry.summary->size() + 64) * selected->size());
-    model::summary_options shown{.version = c.req.version};
+    model::summary_options shown{.version = c.req.version, .image_moved = image_moved(*record, *basis.images)};
     if (with_sizes) co_await add_sizes(c, entry.handle, shown);
     model::append_summary(text, *entry.summary, *record, now, shown);
   }
   text += "]\n";
   if (!with_sizes && !options.where.contains("ancestor"))
-    cache.put(directory, c.req.query_text, c.req.version.minor, second, std::make_shared<const std::string>(text));
+    cache.put(basis, c.req.query_text, std::make_shared<const std::string>(text));
   co_return response::json(200, std::move(text));
 }
 

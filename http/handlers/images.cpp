@@ -103,6 +103,7 @@ awaitable<response> image_tag(call& c) {
   m.source = c.req.param;
   m.repository = c.req.query.get("repo");
   m.tag = c.req.query.get("tag");
+  if (m.repository.empty()) co_return response::empty(200);  // Docker does nothing at all then
   const auto tagged = co_await ask_with_deadline(c, manager(c), std::move(m));
   co_return tagged ? response::empty(201) : error_response(tagged.error());
 }

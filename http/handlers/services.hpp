@@ -10,21 +10,25 @@
 
 namespace arca::http {
 
-/// The last answer of GET /containers/json. It holds while the directory is the same and for one second, as ages in it
+/// The last answer of GET /containers/json. It holds while containers and image names are the same and for one second, as ages in it
 /// ("Up 5 seconds") change no faster: dashboards and scripts ask again and again.
 class list_cache {
  public:
-  std::shared_ptr<const std::string> find(const std::shared_ptr<const directory>& of, const std::string& query, int api,
-                                          int64_t second) const;
-  void put(std::shared_ptr<const directory> of, std::string query, int api, int64_t second,
-           std::shared_ptr<const std::string> text);
+  /// What an answer was made of.
+  struct basis {
+    std::shared_ptr<const directory> containers;
+    std::shared_ptr<const image_names> images;
+    int api = 0;
+    int64_t second = 0;
+    bool operator==(const basis&) const = default;
+  };
+  std::shared_ptr<const std::string> find(const basis& of, const std::string& query) const;
+  void put(basis of, std::string query, std::shared_ptr<const std::string> text);
 
  private:
   mutable std::mutex lock_;
-  std::shared_ptr<const directory> of_;
+  basis of_;
   std::string query_;
-  int api_ = 0;
-  int64_t second_ = 0;
   std::shared_ptr<const std::string> text_;
 };
 

@@ -39,9 +39,7 @@ void merge_env(std::vector<std::string>& env, const std::vector<std::string>& mo
 std::vector<std::string> environment(const json& config, bool tty, const std::vector<std::string>& more,
                                      const std::string& home) {
   std::vector<std::string> env = {default_path};
-  auto host = text(config, "Hostname");
-  if (const auto domain = text(config, "Domainname"); !domain.empty()) host += '.' + domain;
-  env.push_back("HOSTNAME=" + host);
+  env.push_back("HOSTNAME=" + text(config, "Hostname"));
   if (tty) env.emplace_back("TERM=xterm");
   merge_env(env, texts(config, "Env"));
   merge_env(env, more);
