@@ -27,6 +27,7 @@ namespace arca {
 namespace {
 constexpr size_t blocking_threads = 32;
 constexpr size_t stdio_threads = 2;
+constexpr std::chrono::milliseconds actors_patience(3000);
 
 result<unique_fd> lock_data_root(const std::string& root) {
   ARCA_TRY(fd, fs::open(root + "/lock", O_RDWR | O_CREAT));
@@ -140,6 +141,9 @@ void engine::stop() {
   end(ctx.events);
   // The store last: what the others sent before is in its mailbox and is committed before its exit.
   end(ctx.store);
+  if (ctx.actors->await_empty(actors_patience)) return;
+  for (const auto& row : ctx.actors->snapshot())
+    log::error("an actor has not ended", log::kv("actor", row.path), log::kv("message", row.message));
 }
 
 engine::~engine() {

@@ -31,7 +31,7 @@ struct engine_context {
   std::unique_ptr<stdio_service> stdio;      ///< actors/streams: threads that move process bytes
 
   std::unique_ptr<process_io_registry> processes;  ///< actors/streams: whose bytes go where
-  published_image_names image_names;                ///< written by image_manager alone
+  published_image_names image_names;               ///< written by image_manager alone
 
   // Set once by the root in the order of its tree, before any request is served.
   state_store_actor store;

@@ -40,6 +40,12 @@ void introspection::add(std::shared_ptr<actor_stats> stats) {
 void introspection::remove(const actor_stats* stats) {
   const std::lock_guard guard(lock_);
   table_.erase(stats);
+  if (table_.empty()) emptied_.notify_all();
+}
+
+bool introspection::await_empty(std::chrono::milliseconds patience) const {
+  std::unique_lock guard(lock_);
+  return emptied_.wait_for(guard, patience, [this] { return table_.empty(); });
 }
 
 void introspection::restarted(const std::string& path) {

@@ -5,6 +5,7 @@
 #include <caf/mailbox_element.hpp>
 #include <caf/scheduled_actor.hpp>
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -53,9 +54,12 @@ class introspection {
   /// A supervisor has restarted the actor at `path`.
   void restarted(const std::string& path);
   std::vector<actor_row> snapshot() const;  ///< sorted by path
+  /// Waits until every actor has ended: they refer to this table. False when some have not in time.
+  bool await_empty(std::chrono::milliseconds patience) const;
 
  private:
   mutable std::mutex lock_;
+  mutable std::condition_variable emptied_;
   std::map<const actor_stats*, std::shared_ptr<actor_stats>> table_;
   std::map<std::string, uint64_t> restarts_;
 };

@@ -403,8 +403,7 @@ result<json> unmarshal(std::string_view text, const schema& type) {
   if (found.empty || found.truncated) return fail(errc::invalid_argument, "unexpected end of JSON input");
   if (!found.error.empty()) return fail(errc::invalid_argument, found.error);
   if (const auto rest = skip_space(text, found.end); rest < text.size())
-    return fail(errc::invalid_argument,
-                invalid_character(text, rest, "after top-level value"));
+    return fail(errc::invalid_argument, invalid_character(text, rest, "after top-level value"));
   json out = zero(type);
   decoder reader(text);
   size_t at = found.begin;

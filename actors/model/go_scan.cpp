@@ -50,9 +50,7 @@ class scanner {
     at_ = skip_space(text_, at_);
     return more();
   }
-  void wrong(std::string_view context) {
-    out_.error = invalid_character(text_, at_, context);
-  }
+  void wrong(std::string_view context) { out_.error = invalid_character(text_, at_, context); }
   void open(char c) {
     open_.push_back(c);
     if (open_.size() > max_depth) wrong("exceeded max depth");

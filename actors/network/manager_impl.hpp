@@ -1,5 +1,5 @@
-// The actor behind network_manager.hpp. Its parts, one file each: start and children (network_manager), endpoints and the
-// devices they need (network_endpoints), create, remove, prune and list (network_admin).
+// The actor behind network_manager.hpp. Its parts, one file each: start and children (network_manager), endpoints and
+// the devices they need (network_endpoints), create, remove, prune and list (network_admin).
 #pragma once
 #include <caf/typed_event_based_actor.hpp>
 #include <deque>
@@ -28,7 +28,7 @@ class network_manager : public tracked<network_manager_actor::base> {
     std::map<std::string, user> containers;  ///< that asked for an endpoint and have not given it back
     uint32_t device_index = 0;               ///< of the bridge when it was last prepared; 0: not yet
     std::deque<int64_t> failures;
-    bool going = false;                      ///< being removed: nobody joins any more
+    bool going = false;  ///< being removed: nobody joins any more
   };
   using outcome = std::function<void(const result<void>&)>;
 

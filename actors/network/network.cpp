@@ -84,7 +84,8 @@ result<endpoint_record> network::reserve(const allocate_endpoint& request) {
   return row;
 }
 
-result<std::vector<published_port>> network::publish(const endpoint_record& row, const std::vector<port_binding>& ports) {
+result<std::vector<published_port>> network::publish(const endpoint_record& row,
+                                                     const std::vector<port_binding>& ports) {
   if (record_->routed)
     return fail(errc::unsupported, "published ports in gateway mode routed are not supported by Arca yet");
   return ports_->publish(row.id, *row.address, ports, record_->host_binding);

@@ -79,7 +79,8 @@ result<void> network_manager::removable(const known_network& n) const {
   if (n.containers.empty()) return {};
   std::string users;
   for (const auto& [id, u] : n.containers)
-    users += (users.empty() ? "" : ", ") + ("name:" + go_quote(u.name)) + " id:" + go_quote(u.endpoint_id.substr(0, 12));
+    users +=
+        (users.empty() ? "" : ", ") + ("name:" + go_quote(u.name)) + " id:" + go_quote(u.endpoint_id.substr(0, 12));
   return fail(errc::forbidden,
               "error while removing network: network " + r.name + " has active endpoints (" + users + ")");
 }

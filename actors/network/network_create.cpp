@@ -157,7 +157,8 @@ result<void> take_addresses(network_record& n, const network_surroundings& aroun
 
 // ---- configuration networks
 result<void> check_configuration(const network_record& n, const json& request) {
-  if (n.config_only && (n.internal || n.attachable || flag_of(request, "Ingress") || !text_of(request, "Scope").empty()))
+  if (n.config_only &&
+      (n.internal || n.attachable || flag_of(request, "Ingress") || !text_of(request, "Scope").empty()))
     return fail(errc::forbidden,
                 "configuration network can only contain network specific fields. Network operator fields like "
                 "[ ingress | internal | attachable | scope ] are not supported.");

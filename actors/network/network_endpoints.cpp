@@ -13,8 +13,7 @@ caf::result<endpoint> network_manager::allocate(const allocate_endpoint& wanted)
   if (!found) return to_caf(found.error());
   auto& n = **found;
   if (n.going) return caf_error(errc::not_found, "network " + wanted.network + " not found");
-  if (n.record->config_only)
-    return caf_error(errc::forbidden, "cannot create endpoint on configuration-only network");
+  if (n.record->config_only) return caf_error(errc::forbidden, "cannot create endpoint on configuration-only network");
   if (auto down = unavailable(n)) return *down;
   if (n.record->driver == "bridge" && !n.record->subnet)
     return caf_error(errc::internal, "all predefined address pools have been fully subnetted");
@@ -71,7 +70,8 @@ void network_manager::publish(const endpoint& e, const std::string& container,
     gone.container_id = container;
     if (const auto at = networks_.find(e.network_id); at != networks_.end()) {
       at->second.containers.erase(container);
-      if (at->second.handle) request(at->second.handle, caf::infinite, gone).then([] {}, [](caf::error&) { /* swept */ });
+      if (at->second.handle)
+        request(at->second.handle, caf::infinite, gone).then([] {}, [](caf::error&) { /* swept */ });
     }
     promise.deliver(to_caf(loaded.error().wrap("driver failed programming external connectivity")));
   });

@@ -39,8 +39,7 @@ network_manager::network_manager(caf::actor_config& config, engine_context& ctx)
     : tracked(config, *ctx.actors, "/networks", "network_manager"), ctx_(ctx) {}
 
 network_manager::behavior_type network_manager::make_behavior() {
-  set_exception_handler(
-      [](std::exception_ptr&) { return caf_error(errc::internal, "networks failed unexpectedly"); });
+  set_exception_handler([](std::exception_ptr&) { return caf_error(errc::internal, "networks failed unexpectedly"); });
   set_down_handler([this](caf::down_msg& down) { child_ended(down); });
   load_networks();
   return {
@@ -152,7 +151,8 @@ void network_manager::begin(const result<host_view>& host, const std::vector<end
   request(ctx_.store, caf::infinite, std::move(changed)).await([] {}, [this](caf::error& e) { quit(e); });
 }
 
-void network_manager::choose_addresses(network_record& record, const host_view& host, const std::vector<endpoint_record>& endpoints) {
+void network_manager::choose_addresses(network_record& record, const host_view& host,
+                                       const std::vector<endpoint_record>& endpoints) {
   record.bridge = ctx_.config.bridge_name;
   const bool held = std::any_of(endpoints.begin(), endpoints.end(),
                                 [&](const auto& e) { return e.network_id == record.id && e.address; });

@@ -73,8 +73,8 @@ result<void> published_ports::take_wish(std::vector<holding>& into, const port_b
   std::vector<std::string> addresses = {wish.host_ip};
   if (!is_address(wish.host_ip)) {
     if (default_ip.empty())
-      addresses = wish.protocol == "sctp" ? std::vector<std::string>{"0.0.0.0"}
-                                          : std::vector<std::string>{"0.0.0.0", "::"};
+      addresses =
+          wish.protocol == "sctp" ? std::vector<std::string>{"0.0.0.0"} : std::vector<std::string>{"0.0.0.0", "::"};
     else
       addresses = {default_ip};
   }
@@ -85,7 +85,8 @@ result<void> published_ports::take_wish(std::vector<holding>& into, const port_b
   if (next_ < range.first || next_ > range.last) next_ = range.first;
   const uint32_t begin = any ? next_ : first;
   for (uint32_t i = 0; i < count; ++i) {
-    published_port port{wish.protocol, "", static_cast<uint16_t>(first + (begin - first + i) % count), wish.container_port};
+    published_port port{wish.protocol, "", static_cast<uint16_t>(first + (begin - first + i) % count),
+                        wish.container_port};
     const size_t before = into.size();
     std::optional<refusal> refused;
     for (const auto& ip : addresses) {
@@ -100,9 +101,11 @@ result<void> published_ports::take_wish(std::vector<holding>& into, const port_b
     }
     give_back(into, before);
     if (count > 1 && (refused->ours || refused->why == EADDRINUSE)) continue;
-    const auto shown = (is_ip6(refused->ip) ? "[" + refused->ip + "]" : refused->ip) + ":" + std::to_string(port.host_port);
-    if (refused->ours) return fail(errc::internal, "Bind for " + refused->ip + ":" + std::to_string(port.host_port) +
-                                                       " failed: port is already allocated");
+    const auto shown =
+        (is_ip6(refused->ip) ? "[" + refused->ip + "]" : refused->ip) + ":" + std::to_string(port.host_port);
+    if (refused->ours)
+      return fail(errc::internal, "Bind for " + refused->ip + ":" + std::to_string(port.host_port) +
+                                      " failed: port is already allocated");
     return fail(errc::internal, "failed to bind host port for " + shown + ":" + net::to_string(container) + ":" +
                                     std::to_string(wish.container_port) + "/" + wish.protocol + ": " +
                                     lower(std::generic_category().message(refused->why)));
@@ -128,7 +131,8 @@ result<std::vector<published_port>> published_ports::publish(const std::string& 
   return ports;
 }
 
-void published_ports::restore(const std::string& endpoint, net::ip4 container, const std::vector<published_port>& ports) {
+void published_ports::restore(const std::string& endpoint, net::ip4 container,
+                              const std::vector<published_port>& ports) {
   const std::lock_guard guard(lock_);
   if (ports.empty() || by_endpoint_.count(endpoint) != 0) return;
   std::vector<holding> mine;

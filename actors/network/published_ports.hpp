@@ -1,5 +1,6 @@
 // The host ports that containers publish: who has which, the sockets that hold them and the relay behind these. Lives
-// beside the network actors, so that the restart of one gives no port away. Thread-safe; never blocks longer than bind().
+// beside the network actors, so that the restart of one gives no port away. Thread-safe; never blocks longer than
+// bind().
 #pragma once
 #include <map>
 #include <mutex>

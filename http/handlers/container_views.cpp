@@ -79,8 +79,7 @@ awaitable<response> container_list(call& c) {
   const list_cache::basis basis{directory, engine_of(c).context().image_names.get(), c.req.version.minor,
                                 now / 1'000'000'000};
   auto& cache = c.services_of_server->lists;
-  if (const auto known = cache.find(basis, c.req.query_text))
-    co_return response::json(200, *known);
+  if (const auto known = cache.find(basis, c.req.query_text)) co_return response::json(200, *known);
   model::list_options options;
   auto where = model::filters::parse(c.req.query.get("filters"));
   if (!where) co_return error_response(where.error());

@@ -10,7 +10,8 @@
 
 namespace arca::http {
 
-/// The last answer of GET /containers/json. It holds while containers and image names are the same and for one second, as ages in it
+/// The last answer of GET /containers/json. It holds while containers and image names are the same and for one second,
+/// as ages in it
 /// ("Up 5 seconds") change no faster: dashboards and scripts ask again and again.
 class list_cache {
  public:

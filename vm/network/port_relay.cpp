@@ -21,7 +21,7 @@
 
 namespace arca::net {
 namespace {
-constexpr int accept_pause_ms = 200;     // when descriptors are short
+constexpr int accept_pause_ms = 200;  // when descriptors are short
 constexpr int session_sweep_ms = 10'000;
 
 unique_fd socket_towards(int type, ip4 target, uint16_t port, bool& connecting) {
@@ -334,7 +334,8 @@ class port_relay::loop {
     for (int i = 0; i < 64; ++i) {
       sockaddr_storage from{};
       socklen_t size = sizeof from;
-      const auto got = ::recvfrom(l.fd.get(), buffer_.data(), buffer_.size(), 0, reinterpret_cast<sockaddr*>(&from), &size);
+      const auto got =
+          ::recvfrom(l.fd.get(), buffer_.data(), buffer_.size(), 0, reinterpret_cast<sockaddr*>(&from), &size);
       if (got < 0) return;
       auto* s = session_of(l, from, size);
       if (s == nullptr) continue;

@@ -1,5 +1,6 @@
 // Carries what the firewall's rules do not reach to a container: IPv6 clients of a published port, datagram flows that
-// the kernel knew before the port was published, hosts whose rules somebody flushed. One thread, made with the first port.
+// the kernel knew before the port was published, hosts whose rules somebody flushed. One thread, made with the first
+// port.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -13,9 +14,9 @@ namespace arca::net {
 class port_relay {
  public:
   struct limits {
-    size_t connections = 4096;    ///< of all ports; further clients are turned away
-    size_t sessions = 1024;       ///< datagram clients of all ports
-    int session_seconds = 90;     ///< a datagram client that says nothing for so long is forgotten
+    size_t connections = 4096;  ///< of all ports; further clients are turned away
+    size_t sessions = 1024;     ///< datagram clients of all ports
+    int session_seconds = 90;   ///< a datagram client that says nothing for so long is forgotten
   };
   port_relay();
   explicit port_relay(limits l);

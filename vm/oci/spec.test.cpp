@@ -178,7 +178,8 @@ TEST_CASE_METHOD(fixture, "mounts of the user") {
 
 TEST_CASE("tmpfs options") {
   auto mounts = oci::tmpfs_mounts(json::parse(
-      R"({"Tmpfs":{"/run":"rw,size=1m,exec"},"Mounts":[{"Type":"tmpfs","Target":"/t","TmpfsOptions":{"SizeBytes":4096,"Mode":511}}]})"));
+      R"({"Tmpfs":{"/run":"rw,size=1m,exec"},
+          "Mounts":[{"Type":"tmpfs","Target":"/t","TmpfsOptions":{"SizeBytes":4096,"Mode":511}}]})"));
   REQUIRE(mounts);
   REQUIRE(mounts->size() == 2);
   CHECK((*mounts)[1].tmpfs_options == "mode=777,size=4096");
@@ -223,7 +224,8 @@ TEST_CASE_METHOD(fixture, "host namespaces") {
 
 TEST_CASE_METHOD(fixture, "resources") {
   host_config.update(json::parse(
-      R"({"Memory":67108864,"NanoCpus":500000000,"CpuShares":512,"CpusetCpus":"0,1","PidsLimit":100,"MemorySwappiness":10})"));
+      R"({"Memory":67108864,"NanoCpus":500000000,"CpuShares":512,"CpusetCpus":"0,1",
+          "PidsLimit":100,"MemorySwappiness":10})"));
   const auto r = build()["linux"]["resources"];
   CHECK(r["memory"] == json({{"limit", 67108864}, {"swap", 134217728}, {"swappiness", 10}}));
   CHECK(r["cpu"] == json({{"period", 100000}, {"quota", 50000}, {"shares", 512}, {"cpus", "0,1"}}));
