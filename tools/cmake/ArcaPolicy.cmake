@@ -53,3 +53,24 @@ function(arca_unit_test name)
   target_link_libraries(${name} PRIVATE ${A_LINK} Catch2::Catch2WithMain arca_warnings)
   catch_discover_tests(${name} TEST_PREFIX "${name}: " PROPERTIES LABELS unit TIMEOUT 120)
 endfunction()
+
+# arca_fuzzer(NAME LIBRARY lib CORPUS folder MAX_LEN n): one libFuzzer program (NAME.cpp) over a library of ours, which is
+# instrumented for it; only in the asan preset. ctest label fuzz; seeds in tests/fuzz/corpus/CORPUS; what it finds goes to
+# the build folder. Target `fuzzers` builds all of them.
+function(arca_fuzzer name)
+  if(NOT ARCA_FUZZ)
+    return()
+  endif()
+  cmake_parse_arguments(A "" "LIBRARY;CORPUS;MAX_LEN" "" ${ARGN})
+  if(NOT TARGET fuzzers)
+    add_custom_target(fuzzers)
+  endif()
+  target_compile_options(${A_LIBRARY} PRIVATE -fsanitize=fuzzer-no-link)
+  add_executable(${name} ${name}.cpp)
+  target_link_libraries(${name} PRIVATE ${A_LIBRARY} arca_warnings)
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  add_dependencies(fuzzers ${name})
+  add_test(NAME ${name} COMMAND sh -c
+    "mkdir -p found/${A_CORPUS} && exec $<TARGET_FILE:${name}> -max_total_time=\${ARCA_FUZZ_SECONDS:-30} -timeout=10 -max_len=${A_MAX_LEN} -print_final_stats=1 found/${A_CORPUS} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${A_CORPUS}")
+  set_tests_properties(${name} PROPERTIES LABELS fuzz TIMEOUT 900)
+endfunction()
