@@ -141,7 +141,7 @@ class fetcher {
       output_.state(id, "Download complete");
       output_.bytes(id, "Extracting", total, total);
     }
-    if (auto ok = (*writer)->commit(what.layer.chain_id, true); !ok) return fail(ok.error());
+    if (auto ok = (*writer)->commit(what.layer.chain_id); !ok) return fail(ok.error());
     if (what.shown) output_.state(id, "Pull complete");
     return {};
   }

@@ -7,6 +7,7 @@
 #include "actors/image/manager_state.hpp"
 #include "actors/model/info.hpp"
 #include "actors/streams/byte_channel.hpp"
+#include "persistence/base/fs.hpp"
 #include "persistence/base/log.hpp"
 #include "persistence/base/sha256.hpp"
 #include "persistence/base/text.hpp"
@@ -40,6 +41,12 @@ result<registry::reference> pulled_name(const pull_image& q) {
   return name;
 }
 
+void delete_folders(const std::vector<std::string>& folders) {
+  for (const auto& folder : folders)
+    if (auto done = fs::remove_tree(folder); !done)
+      log::warn("files of a layer not removed", log::kv("folder", folder), log::kv("error", done.error().message()));
+}
+
 std::string line_of(const char* key, const std::string& text) {
   return nlohmann::json{{key, text}}.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\r\n";
 }
@@ -63,7 +70,24 @@ void image_manager::arrival_ended() {
     ++arrivals_;
     begin();
   }
-  if (arrivals_ == 0) sweep();
+  if (arrivals_ > 0) return;
+  make_durable();
+  sweep();
+}
+
+// Nobody waits for the disk: what a power cut catches before is noticed at the next start and set aside.
+void image_manager::make_durable() {
+  sync_wanted_ = true;
+  if (syncing_) return;
+  sync_wanted_ = false;
+  syncing_ = true;
+  offload(
+      this, *ctx_.port, *ctx_.pool, [layers = layers_] { return layers->sync(); },
+      [this](const result<void>& synced) {
+        syncing_ = false;
+        if (!synced) log::warn("layers are not on disk yet", log::kv("error", synced.error().message()));
+        if (sync_wanted_) make_durable();
+      });
 }
 
 // Removes layers and documents that no image and no container needs. Not while something arrives: what is unused now
@@ -87,10 +111,14 @@ void image_manager::sweep() {
   sweeping_ = true;
   offload(
       this, *ctx_.port, *ctx_.pool,
-      [layers = layers_, blobs = blobs_, dead_layers, dead_blobs] {
+      [layers = layers_, blobs = blobs_, dead_layers, dead_blobs, pool = ctx_.pool.get()] {
+        std::vector<std::string> folders;
         for (const auto& chain : dead_layers)
-          if (auto done = layers->remove(chain); !done)
-            log::warn("layer not removed", log::kv("layer", chain), log::kv("error", done.error().message()));
+          if (auto aside = layers->withdraw(chain))
+            folders.push_back(std::move(*aside));
+          else
+            log::warn("layer not removed", log::kv("layer", chain), log::kv("error", aside.error().message()));
+        pool->post([folders] { delete_folders(folders); });  // what arrives next need not wait for that
         for (const auto& blob : dead_blobs)
           if (auto done = blobs->remove(blob); !done)
             log::warn("blob not removed", log::kv("blob", blob), log::kv("error", done.error().message()));

@@ -60,6 +60,7 @@ class image_manager : public tracked<image_manager_internal::base> {
   // none begins while something is being removed
   void arrive(std::function<void()> begin);
   void arrival_ended();
+  void make_durable();
   void sweep();
   caf::result<stream_id> pull(const pull_image& q);
   void join(const std::string& key, const pull_request& request, caf::typed_response_promise<stream_id> promise);
@@ -88,7 +89,7 @@ class image_manager : public tracked<image_manager_internal::base> {
   std::map<caf::actor_addr, std::string> pull_keys_;
   std::deque<std::function<void()>> waiting_arrivals_;
   size_t arrivals_ = 0;
-  bool sweeping_ = false, sweep_wanted_ = false;
+  bool sweeping_ = false, sweep_wanted_ = false, syncing_ = false, sync_wanted_ = false;
 };
 
 }  // namespace arca

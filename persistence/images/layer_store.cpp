@@ -271,17 +271,21 @@ result<layer_info> layer_store::publish(const layer_meta& meta, const std::strin
   return info;
 }
 
+result<std::string> layer_store::withdraw(const std::string& chain_id) {
+  std::string aside = folder_ + "/" + std::string(temporary_prefix) + "removed-" + random_hex(8);
+  const std::lock_guard lock(mutex_);
+  const auto found = layers_.find(chain_id);
+  if (found == layers_.end()) return std::string();
+  if (::rename(path_of(chain_id).c_str(), aside.c_str()) != 0 && errno != ENOENT)
+    return fail_errno("remove layer " + chain_id);
+  layers_.erase(found);
+  return aside;
+}
+
 result<void> layer_store::remove(const std::string& chain_id) {
-  const std::string temporary = folder_ + "/" + std::string(temporary_prefix) + "removed-" + random_hex(8);
-  {
-    const std::lock_guard lock(mutex_);
-    const auto found = layers_.find(chain_id);
-    if (found == layers_.end()) return {};
-    if (::rename(path_of(chain_id).c_str(), temporary.c_str()) != 0 && errno != ENOENT)
-      return fail_errno("remove layer " + chain_id);
-    layers_.erase(found);
-  }
-  return fs::remove_tree(temporary);
+  ARCA_TRY(aside, withdraw(chain_id));
+  if (aside.empty()) return {};
+  return fs::remove_tree(aside);
 }
 
 result<void> layer_store::read_tar(const std::string& chain_id, const archive::byte_sink& sink) const {

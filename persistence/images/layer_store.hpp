@@ -112,8 +112,10 @@ class layer_store {
   /// A layer with this diff id, on whatever chain.
   std::optional<layer_info> find_diff(const std::string& diff_id) const;
 
-  /// Removes a layer: it is invisible when this returns; deleting the files may take long (big trees). Missing:
-  /// success.
+  /// Takes a layer out: it is invisible when this returns. The answer is the folder whose deletion, which may take long,
+  /// is left to the caller (open() deletes it too); empty when there was no such layer.
+  result<std::string> withdraw(const std::string& chain_id);
+  /// The same, and deletes the files.
   result<void> remove(const std::string& chain_id);
 
   /// The layer's tar exactly as it was (its sha256 is the diff id, checked while it is written): an error after bytes

@@ -51,7 +51,7 @@ function(arca_unit_test name)
   cmake_parse_arguments(A "" "" "SOURCES;LINK" ${ARGN})
   add_executable(${name} ${A_SOURCES})
   target_link_libraries(${name} PRIVATE ${A_LINK} Catch2::Catch2WithMain arca_warnings)
-  catch_discover_tests(${name} TEST_PREFIX "${name}: " PROPERTIES LABELS unit TIMEOUT 120)
+  catch_discover_tests(${name} TEST_PREFIX "${name}: " PROPERTIES LABELS unit TIMEOUT 600)
 endfunction()
 
 # arca_fuzzer(NAME LIBRARY lib CORPUS folder MAX_LEN n): one libFuzzer program (NAME.cpp) over a library of ours, which is
