@@ -20,6 +20,7 @@
 #include "actors/streams/process_io.hpp"
 #include "actors/streams/process_io_registry.hpp"
 #include "actors/volume/volume_manager.hpp"
+#include "persistence/base/failpoint.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/log.hpp"
 
@@ -71,6 +72,8 @@ void engine::register_messages(caf::actor_system_config& config) {
 }
 
 result<std::unique_ptr<engine>> engine::start(caf::actor_system& system, settings config) {
+  ARCA_TRY(failpoint, failpoint::armed());
+  if (failpoint) log::warn("ARCA_FAILPOINT is set: this daemon will kill itself", log::kv("at", *failpoint));
   ARCA_CHECK(fs::make_dirs(config.data_root, 0711));
   for (const char* part : {"/containers", "/volumes", "/layers", "/blobs", "/guest"})
     ARCA_CHECK(fs::make_dirs(config.data_root + part, 0711));
