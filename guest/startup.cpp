@@ -14,9 +14,9 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "persistence/base/failpoint.hpp"
 #include "guest/cgroup.hpp"
 #include "guest/net_config.hpp"
+#include "persistence/base/failpoint.hpp"
 
 namespace arca::guest {
 

@@ -46,6 +46,7 @@ void container::begin_remove(bool volumes, done finished) {
   }
   ++timer_ticket_;
   record_.state.status = container_status::removing;
+  record_.remove_volumes = volumes;
   auto failed = [this, finished](const error& why) {
     record_.state.status = container_status::dead;
     record_.state.error = why.message();
