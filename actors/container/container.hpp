@@ -56,6 +56,7 @@ class container : public tracked<container_internal::base> {
   // ---- stop, kill, pause … (container_control.cpp)
   caf::result<void> stop(const stop_container& request);
   void begin_stop(int signal, int timeout, done finished);
+  void end_init(int signal, int timeout, bool was_paused);
   void stop_again();
   void kill_now();
   caf::result<void> restart(const restart_container& request);

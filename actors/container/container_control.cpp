@@ -74,7 +74,14 @@ void container::begin_stop(int signal, int timeout, done finished) {
   const bool was_paused = record_.state.status == container_status::paused;
   record_.state.status = container_status::stopping;
   on_stopped_.push_back(std::move(finished));
-  save_behind();
+  // On record before it is done: a daemon that finds the container ended must know whether that was wanted.
+  save([this, signal, timeout, was_paused, generation = record_.generation](const caf::error&) {
+    if (record_.state.status == container_status::stopping && record_.generation == generation)
+      end_init(signal, timeout, was_paused);
+  });
+}
+
+void container::end_init(int signal, int timeout, bool was_paused) {
   if (timeout == 0 || signal == SIGKILL) {
     kill_now();
     return;

@@ -118,11 +118,12 @@ void container::adopted(const adopted_machine& found) {
   }
   record_.state.status = found.paused ? container_status::paused : container_status::running;
   log::info("container adopted", log::kv("container", record_.id), log::kv("pid", record_.state.pid));
-  const bool stop_was_asked = before == container_status::stopping;
-  save([this, stop_was_asked](const caf::error&) {
-    if (stop_was_asked && check(stimulus::stop).decision == verdict::go) stop_again();
+  if (before == container_status::stopping) {  // the row stays so: nothing is saved before the stop is
+    stop_again();
     run_later();
-  });
+    return;
+  }
+  save([this](const caf::error&) { run_later(); });
 }
 
 }  // namespace arca
