@@ -24,6 +24,7 @@ from arca_engine import CGROUP, Engine, busybox_archive, wait_for  # noqa: E402
 STRIDE = int(os.environ.get("ARCA_CRASH_STRIDE", "1"))
 ONLY = os.environ.get("ARCA_CRASH_ONLY", "")
 AT = int(os.environ.get("ARCA_CRASH_AT", "0"))
+RETRIES = 2
 QUICK_START = 3.0  # seconds until a daemon answers after a crash
 LONG = 'trap "exit 9" TERM; echo up; while :; do sleep 0.02; done'
 
@@ -181,9 +182,7 @@ class World:
             return wait_for(lambda: state()["Status"] in wanted and state(), 15,
                             "%s (%s) to be %s, it is %s" % (name, f.asked, wanted, state()))
         if f.asked == "rm":
-            if f.old_name is None and f.host.get("force"):
-                is_now("gone")
-            return
+            return  # not begun, or about to be gone: what is listed can be removed again
         if goes:
             is_now("gone", "created") if f.asked == "start" and not f.starts else is_now("gone")
         elif not f.starts and f.asked != "start":
@@ -191,7 +190,7 @@ class World:
         elif not f.starts:
             is_now("created", "exited", "running", "restarting")
         elif f.policy == "on-failure":
-            s = wait_for(lambda: self.json("GET", "/containers/%s/json" % f.id)["RestartCount"] == 3 and
+            s = wait_for(lambda: self.json("GET", "/containers/%s/json" % f.id)["RestartCount"] == RETRIES and
                          state()["Status"] == "exited" and state(), 15, "all restarts of " + name)
             if s["ExitCode"] != f.code:
                 raise AssertionError("%s ended with %s" % (name, s))
@@ -228,7 +227,7 @@ class World:
         for tag in self.images & tags:
             self.http("GET", "/images/%s/get" % tag)
         nets = {n["Name"] for n in self.json("GET", "/networks")} - {"bridge", "host", "none"}
-        if nets ^ self.networks - self.asked and (nets ^ self.networks) - self.asked:
+        if (nets ^ self.networks) - self.asked:
             raise AssertionError("networks are %s, told were %s, asked %s" % (nets, self.networks, self.asked))
         volumes = {v["Name"]: v for v in self.json("GET", "/volumes")["Volumes"] or []}
         for name, content in self.volumes.items():
@@ -236,8 +235,10 @@ class World:
                 continue
             if name not in volumes:
                 raise AssertionError("volume %s is lost" % name)
-            if content and open(volumes[name]["Mountpoint"] + "/f").read() != content:
-                raise AssertionError("volume %s has lost its data" % name)
+            if content:
+                with open(volumes[name]["Mountpoint"] + "/f") as file:
+                    if file.read() != content:
+                        raise AssertionError("volume %s has lost its data" % name)
         wait_for(lambda: not self.strays(), 10, "only what runs to be there: %s" % self.strays())
 
     def strays(self):
@@ -303,7 +304,8 @@ def tiny_image(path):
 
 # -- scenarios
 def images(w):
-    archive = open(tiny_image(w.e.dir + "/tiny.tar"), "rb").read()
+    with open(tiny_image(w.e.dir + "/tiny.tar"), "rb") as file:
+        archive = file.read()
     w.asked.add("tiny:1")
     w.http("POST", "/images/load", archive, headers={"Content-Type": "application/x-tar"})
     w.images.add("tiny:1")
@@ -364,19 +366,35 @@ def network(w):
     w.asked = set()
 
 
-def policies(w):
-    again = {"Name": "on-failure", "MaximumRetryCount": 3}
+def retries(w):
+    again = {"Name": "on-failure", "MaximumRetryCount": RETRIES}
     w.create("retry", "echo try; exit 1", "try\n", 1, RestartPolicy=again, NetworkMode="bridge")
     w.start("retry")
-    w.create("always", "sleep 0.1; exit 2", "", 2, RestartPolicy={"Name": "always"})
+    wait_for(lambda: w.json("GET", "/containers/retry/json")["RestartCount"] == RETRIES, 10, "all restarts")
+    w.containers["retry"].asked = "rm"  # refused as long as the last one runs
+    wait_for(lambda: w.http("DELETE", "/containers/retry", ok=(204, 409)) == b"", 10, "the last exit")
+    del w.containers["retry"]
+
+
+def always(w):
+    w.create("always", "sleep 0.05; exit 2", "", 2, RestartPolicy={"Name": "always"})
     w.start("always")
+    wait_for(lambda: w.json("GET", "/containers/always/json")["RestartCount"] > 0, 10, "a restart")
+    w.stop("always", code=None)
+    w.remove("always")
     w.create("server", LONG, "up\n", 9, RestartPolicy={"Name": "always"})
     w.start("server")
+    w.up("server")
     w.act("server", "restart", query="?t=5")
-    wait_for(lambda: w.json("GET", "/containers/retry/json")["RestartCount"] == 3, 10, "three restarts")
-    w.stop("always", code=None)
     w.remove("server", "?force=1")
-    w.remove("always")
+    w.create("plain", LONG, "up\n", 9)
+    w.start("plain")
+    w.up("plain")
+    f = w.act("plain", "restart", query="?t=5")
+    f.starts += 1
+    f.pid = w.json("GET", "/containers/plain/json")["State"]["Pid"]
+    w.up("plain")
+    w.stop("plain", query="?t=0", code=137)
 
 
 def volumes(w):
@@ -416,7 +434,7 @@ def ten_ms(w):
         w.ended("ms%d" % n)
 
 
-SCENARIOS = [images, life, network, policies, volumes, ten_ms]
+SCENARIOS = [volumes, always, life, retries, network, ten_ms, images]  # the long ones first
 
 
 class CrashPoints(unittest.TestCase):
@@ -500,9 +518,64 @@ class CrashPoints(unittest.TestCase):
         self.assertTrue(AT or crashes * STRIDE > 8, "the scenario passes durable steps")
 
 
+class AgentCrash(unittest.TestCase):
+    """The agent is killed beside its exit journal: a code that is in it counts, and no other is made up."""
+
+    def run_with(self, step, daemon_away):
+        with Engine(config={"agent-pool": 0}, env={"ARCA_GUEST_FAILPOINT": step}) as e:
+            e.docker("load", "-i", busybox_archive(e.dir + "/busybox.tar"))
+            e.docker("run", "-d", "--name", "one", "busybox", "sh", "-c", "echo out; sleep 0.3; exit 42")
+            if daemon_away:
+                e.kill9()
+                wait_for(lambda: not e.agents(), 10, "the agent to be killed")
+                e.start()
+
+            def ended():
+                s = e.json("GET", "/containers/one/json")["State"]
+                return s["Status"] == "exited" and s
+            state = wait_for(ended, 10, "the exit to be known")
+            log = e.docker("logs", "one").out
+            e.docker("rm", "one")
+            wait_for(lambda: not e.leftovers_of_containers(), 10, "nothing to stay behind")
+            self.assertEqual(os.listdir(e.run + "/machines"), [])
+            return state, log
+
+    def test_after_the_journal(self):
+        for daemon_away in (False, True):
+            state, log = self.run_with("exit-journal:1", daemon_away)
+            self.assertEqual((state["ExitCode"], state["Error"]), (42, ""))
+            self.assertTrue(daemon_away or log == "out\n", log)
+
+    def test_before_the_journal(self):
+        for daemon_away in (False, True):
+            state, log = self.run_with("before-exit-journal:1", daemon_away)
+            self.assertEqual(state["ExitCode"], 137)
+            self.assertIn("agent", state["Error"])
+            self.assertTrue(daemon_away or log == "out\n", log)
+
+
 for one in SCENARIOS:
-    if ONLY in ("", one.__name__):
-        setattr(CrashPoints, "test_" + one.__name__, lambda self, s=one: self.sweep(s))
+    setattr(CrashPoints, "test_" + one.__name__, lambda self, s=one: self.sweep(s))
+
+
+def side_by_side(width=3):
+    """Every scenario in a process and a lab of its own: they wait more than they work."""
+    waiting, running, failed = ["CrashPoints.test_" + s.__name__ for s in SCENARIOS] + ["AgentCrash"], {}, []
+    while waiting or running:
+        while waiting and len(running) < width:
+            name = waiting.pop(0)
+            running[subprocess.Popen([sys.executable, os.path.abspath(__file__), name]).pid] = name
+        pid, status = os.wait()
+        if status != 0:
+            failed.append(running[pid])
+        del running[pid]
+    print("failed: " + ", ".join(failed) if failed else "all passed")
+    return 1 if failed else 0
+
 
 if __name__ == "__main__":
-    unittest.main(verbosity=1)
+    if ONLY:
+        sys.argv[1:] = ["CrashPoints.test_" + ONLY]
+    if len(sys.argv) > 1:
+        unittest.main(verbosity=0)
+    sys.exit(side_by_side())
