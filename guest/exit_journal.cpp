@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "persistence/base/failpoint.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/text.hpp"
 
@@ -66,7 +67,10 @@ result<void> exit_journal::write(const exit_record& record) {
     records_.push_back(record);
   }
   ARCA_TRY(file, fs::open(path_, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW));
-  return fs::write_all(file.get(), to_line(record));
+  failpoint::reached("before-exit-journal");
+  ARCA_CHECK(fs::write_all(file.get(), to_line(record)));
+  failpoint::reached("exit-journal");
+  return {};
 }
 
 result<void> exit_journal::erase(const std::string& container, const std::string& process) {

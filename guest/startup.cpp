@@ -16,6 +16,7 @@
 
 #include "guest/cgroup.hpp"
 #include "guest/net_config.hpp"
+#include "persistence/base/failpoint.hpp"
 
 namespace arca::guest {
 
@@ -30,6 +31,7 @@ void drop_inheritance(int keep_fd) {
     close_range(static_cast<unsigned>(keep_fd) + 1, ~0U, 0);
     fcntl(keep_fd, F_SETFD, FD_CLOEXEC);
   }
+  failpoint::reached("agent-start");  // reads the wish, which goes with the environment
   clearenv();
 }
 

@@ -56,6 +56,8 @@ class container : public tracked<container_internal::base> {
   // ---- stop, kill, pause … (container_control.cpp)
   caf::result<void> stop(const stop_container& request);
   void begin_stop(int signal, int timeout, done finished);
+  void end_init(int signal, int timeout, bool was_paused);
+  void stop_again();
   void kill_now();
   caf::result<void> restart(const restart_container& request);
   void try_restart(const restart_container& request, unit_promise promise);
@@ -87,6 +89,7 @@ class container : public tracked<container_internal::base> {
   caf::result<bool> take_up(const resume_container& request);
   void adopt(caf::typed_response_promise<bool> promise);
   void adopted(const adopted_machine& found);
+  void make_up_for_start();
 
   // ---- what all use (container.cpp)
   const transition& check(stimulus s) const { return lookup(record_.state.status, s); }
@@ -129,9 +132,8 @@ class container : public tracked<container_internal::base> {
   std::deque<std::function<void()>> later_;  ///< requests that wait for the end of a start or stop
   std::vector<done> on_stopped_;             ///< called after the next exit has been committed
   std::map<std::string, exec_actor> execs_;
-  uint64_t timer_ticket_ = 0;        ///< a timer with another ticket is stale
-  bool restart_after_exit_ = false;  ///< docker restart: the exit is followed by a start, whatever the policy
-  bool remove_after_exit_ = false;   ///< docker rm -f
+  uint64_t timer_ticket_ = 0;       ///< a timer with another ticket is stale
+  bool remove_after_exit_ = false;  ///< docker rm -f
   bool unresponsive_ = false;
   std::function<void(const result<created_container>&)> create_finished_;
   std::vector<std::string> create_warnings_;

@@ -74,7 +74,14 @@ void container::begin_stop(int signal, int timeout, done finished) {
   const bool was_paused = record_.state.status == container_status::paused;
   record_.state.status = container_status::stopping;
   on_stopped_.push_back(std::move(finished));
-  save_behind();
+  // On record before it is done: a daemon that finds the container ended must know whether that was wanted.
+  save([this, signal, timeout, was_paused, generation = record_.generation](const caf::error&) {
+    if (record_.state.status == container_status::stopping && record_.generation == generation)
+      end_init(signal, timeout, was_paused);
+  });
+}
+
+void container::end_init(int signal, int timeout, bool was_paused) {
   if (timeout == 0 || signal == SIGKILL) {
     kill_now();
     return;
@@ -95,6 +102,11 @@ void container::begin_stop(int signal, int timeout, done finished) {
   timer.kind = timer_kind::stop_timeout;
   timer.ticket = ++timer_ticket_;
   if (timeout > 0) delayed_send(this, std::chrono::seconds(timeout), std::move(timer));
+}
+
+/// The stop that an earlier daemon began: as if it were asked now, since nobody knows how much time has passed.
+void container::stop_again() {
+  begin_stop(stop_signal_of(record_), stop_timeout_of(record_), [](const caf::error&) {});
 }
 
 void container::kill_now() {
@@ -118,6 +130,7 @@ void container::on_timer(const timer_due& timer) {
     case timer_kind::restart:
       if (check(stimulus::restart_due).decision != verdict::go) break;
       record_.restart_count += 1;
+      record_.start_wanted = true;
       begin_start([this](const caf::error& e) {
         if (e) log::warn("restart failed", log::kv("container", record_.id), log::kv("reason", from_caf(e).message()));
       });
@@ -133,9 +146,12 @@ caf::result<void> container::restart(const restart_container& request) {
 
 void container::try_restart(const restart_container& request, unit_promise promise) {
   auto start_again = [this, promise]() mutable {
-    restart_after_exit_ = false;
-    if (check(stimulus::start).decision != verdict::go) {
-      promise.deliver(to_caf(refusal(check(stimulus::start), record_)));
+    // A removal that was asked meanwhile wins.
+    const auto& cell =
+        remove_after_exit_ ? lookup(container_status::removing, stimulus::start) : check(stimulus::start);
+    if (cell.decision != verdict::go) {
+      record_.start_wanted = false;
+      promise.deliver(to_caf(refusal(cell, record_)));
       return;
     }
     begin_start([this, promise](caf::error e) mutable {
@@ -161,7 +177,7 @@ void container::try_restart(const restart_container& request, unit_promise promi
     case container_status::running:
     case container_status::paused:
     case container_status::stopping:
-      restart_after_exit_ = true;
+      record_.start_wanted = true;
       begin_stop(signal, timeout, [start_again](const caf::error&) mutable { start_again(); });
       break;
     case container_status::starting:

@@ -178,8 +178,8 @@ void container::launched(const machine_started& started, done finished) {
   record_.state.status = container_status::running;
   record_.state.pid = started.pid;
   record_.state.started_at = started.started_at;
-  record_.state.finished_at = record_.state.finished_at;
   record_.state.exit_code = 0;
+  record_.start_wanted = false;
   record_.machine = started.machine;
   save([this, finished](caf::error e) {
     if (!e) {
@@ -197,6 +197,7 @@ void container::launch_failed(const error& why, done finished) {
   record_.state.exit_code = start_failure_code(why);
   record_.state.error = why.message();
   record_.state.pid = 0;
+  record_.start_wanted = false;
   record_.machine.clear();
   record_.endpoints.clear();
   record_.ports = nullptr;
@@ -240,7 +241,7 @@ void container::init_exited(const machine_exited& report) {
   state.status = container_status::exited;
   unresponsive_ = false;
   forget_addresses();
-  if (!restart_after_exit_ && !remove_after_exit_) {
+  if (!record_.start_wanted && !remove_after_exit_) {
     if (const auto decision = next_restart(record_)) {
       state.status = container_status::restarting;
       record_.restart_delay_ms = decision->delay_ms;
@@ -258,7 +259,7 @@ void container::after_exit(bool was_stopping) {
   const auto& state = record_.state;
   network_event("disconnect");
   volume_event("unmount");
-  if (was_stopping && !restart_after_exit_ && !remove_after_exit_) event("stop");
+  if (was_stopping && !record_.start_wanted && !remove_after_exit_) event("stop");
   event("die",
         {{"exitCode", std::to_string(state.exit_code)},
          {"execDuration", std::to_string(std::max<int64_t>(0, state.finished_at - state.started_at) / 1'000'000'000)}});
@@ -285,7 +286,7 @@ void container::after_exit(bool was_stopping) {
     schedule_restart();
   } else if (remove_after_exit_) {
     // rm -f goes on in its own continuation (container_remove.cpp)
-  } else if (!restart_after_exit_ && auto_remove()) {
+  } else if (!record_.start_wanted && auto_remove()) {
     begin_remove(true, [](const caf::error&) {});
   }
   run_later();

@@ -2,6 +2,7 @@
 // from which only another removal leads.
 #include "actors/container/container.hpp"
 #include "actors/streams/process_io_registry.hpp"
+#include "persistence/base/failpoint.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/log.hpp"
 
@@ -45,6 +46,7 @@ void container::begin_remove(bool volumes, done finished) {
   }
   ++timer_ticket_;
   record_.state.status = container_status::removing;
+  record_.remove_volumes = volumes;
   auto failed = [this, finished](const error& why) {
     record_.state.status = container_status::dead;
     record_.state.error = why.message();
@@ -96,6 +98,7 @@ void container::begin_remove(bool volumes, done finished) {
     offload(
         this, *s_.ctx.port, *s_.ctx.pool, [dir = container_dir()] { return fs::remove_tree(dir); },
         [release, failed](const result<void>& removed) {
+          failpoint::reached("container-folder-removed");
           if (removed)
             release();
           else

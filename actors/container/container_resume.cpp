@@ -18,6 +18,10 @@ caf::result<bool> container::take_up(const resume_container& request) {
       break;
     case container_status::exited:
       promise.deliver(false);
+      if (record_.start_wanted) {
+        make_up_for_start();
+        break;
+      }
       if (!request.daemon_start) break;
       if (auto_remove() && record_.state.started_at != 0)
         begin_remove(true, [](const caf::error&) {});
@@ -31,7 +35,7 @@ caf::result<bool> container::take_up(const resume_container& request) {
     case container_status::removing:
       promise.deliver(false);
       record_.state.status = container_status::exited;
-      begin_remove(true, [](const caf::error&) {});
+      begin_remove(record_.remove_volumes, [](const caf::error&) {});
       break;
     default:
       adopt(promise);
@@ -40,6 +44,8 @@ caf::result<bool> container::take_up(const resume_container& request) {
 }
 
 void container::adopt(caf::typed_response_promise<bool> promise) {
+  if (record_.state.status == container_status::stopping && record_.start_wanted)
+    on_stopped_.push_back([this](const caf::error&) { make_up_for_start(); });
   make_machine make;
   make.container_id = record_.id;
   make.observer = caf::actor_cast<machine_observer_actor>(ctrl());
@@ -49,7 +55,10 @@ void container::adopt(caf::typed_response_promise<bool> promise) {
       record_.state.status = record_.state.started_at == 0 ? container_status::created : container_status::exited;
       forget_addresses();
       promise.deliver(false);
-      save([this](const caf::error&) { run_later(); });
+      save([this](const caf::error&) {
+        if (record_.start_wanted && check(stimulus::start).decision == verdict::go) make_up_for_start();
+        run_later();
+      });
       return;
     }
     machine_exited gone;
@@ -85,8 +94,14 @@ void container::adopt(caf::typed_response_promise<bool> promise) {
           [lost](caf::error& e) mutable { lost(from_caf(e)); });
 }
 
+/// Shown as State.Error when it fails.
+void container::make_up_for_start() {
+  if (!remove_after_exit_) begin_start([](const caf::error&) {});
+}
+
 void container::adopted(const adopted_machine& found) {
   const auto before = record_.state.status;
+  if (before == container_status::starting) record_.start_wanted = false;
   if (found.started_at != 0) record_.state.started_at = found.started_at;
   if (found.pid != 0) record_.state.pid = found.pid;
   if (found.exited) {
@@ -103,11 +118,12 @@ void container::adopted(const adopted_machine& found) {
   }
   record_.state.status = found.paused ? container_status::paused : container_status::running;
   log::info("container adopted", log::kv("container", record_.id), log::kv("pid", record_.state.pid));
-  const bool stop_was_asked = before == container_status::stopping;
-  save([this, stop_was_asked](const caf::error&) {
-    if (stop_was_asked && check(stimulus::stop).decision == verdict::go) begin_stop(9, 0, [](const caf::error&) {});
+  if (before == container_status::stopping) {  // the row stays so: nothing is saved before the stop is
+    stop_again();
     run_later();
-  });
+    return;
+  }
+  save([this](const caf::error&) { run_later(); });
 }
 
 }  // namespace arca

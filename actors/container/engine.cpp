@@ -20,6 +20,7 @@
 #include "actors/streams/process_io.hpp"
 #include "actors/streams/process_io_registry.hpp"
 #include "actors/volume/volume_manager.hpp"
+#include "persistence/base/failpoint.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/log.hpp"
 
@@ -37,13 +38,19 @@ result<unique_fd> lock_data_root(const std::string& root) {
 }
 
 /// Containers whose row is missing (a create that was cut off) leave only a folder.
-void sweep_container_folders(const settings& config, const directory& known) {
+std::vector<std::string> folders_of_no_container(const settings& config, const directory& known) {
   const std::string root = config.data_root + "/containers";
-  for (const auto& name : fs::list(root).value_or(std::vector<std::string>())) {
-    if (known.by_id().count(name) != 0) continue;
-    log::info("removing the files of no container", log::kv("folder", root + "/" + name));
-    if (auto removed = fs::remove_tree(root + "/" + name); !removed)
-      log::warn("not removed", log::kv("folder", name), log::kv("reason", removed.error().message()));
+  std::vector<std::string> found;
+  for (const auto& name : fs::list(root).value_or(std::vector<std::string>()))
+    if (known.by_id().count(name) == 0) found.push_back(root + "/" + name);
+  return found;
+}
+
+void sweep(const std::vector<std::string>& folders) {
+  for (const auto& folder : folders) {
+    log::info("removing the files of no container", log::kv("folder", folder));
+    if (auto removed = fs::remove_tree(folder); !removed)
+      log::warn("not removed", log::kv("folder", folder), log::kv("reason", removed.error().message()));
   }
 }
 }  // namespace
@@ -71,6 +78,8 @@ void engine::register_messages(caf::actor_system_config& config) {
 }
 
 result<std::unique_ptr<engine>> engine::start(caf::actor_system& system, settings config) {
+  ARCA_TRY(failpoint, failpoint::armed());
+  if (failpoint) log::warn("ARCA_FAILPOINT is set: this daemon will kill itself", log::kv("at", *failpoint));
   ARCA_CHECK(fs::make_dirs(config.data_root, 0711));
   for (const char* part : {"/containers", "/volumes", "/layers", "/blobs", "/guest"})
     ARCA_CHECK(fs::make_dirs(config.data_root + part, 0711));
@@ -106,8 +115,9 @@ result<std::unique_ptr<engine>> engine::start(caf::actor_system& system, setting
 
   if (auto recovered = ask_sync(system, ctx.containers, std::chrono::seconds(60), recover_containers()); !recovered)
     return fail(recovered.error().wrap("recovery of containers"));
-  ctx.pool->post([config = ctx.config, known = e->containers()] {
-    sweep_container_folders(config, *known);
+  // Listed before the first request can be served: what a create makes later is none of these.
+  ctx.pool->post([doomed = folders_of_no_container(ctx.config, *e->containers())] {
+    sweep(doomed);
     ::malloc_trim(0);
   });
   return e;

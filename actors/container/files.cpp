@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "actors/volume/copy_up.hpp"
+#include "persistence/base/failpoint.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/images/overlay.hpp"
 #include "vm/oci/rootfs.hpp"
@@ -58,7 +59,9 @@ result<void> make_container_files(const model::container_record& record, const s
       return prepared;
     }
   }
+  failpoint::reached("before-container-folder");
   if (::rename(temporary.c_str(), dir.c_str()) != 0) return fail_errno("rename " + temporary);
+  failpoint::reached("container-folder");
   return {};
 }
 

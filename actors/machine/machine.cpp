@@ -2,6 +2,7 @@
 
 #include <caf/actor_system.hpp>
 
+#include "persistence/base/failpoint.hpp"
 #include "persistence/base/log.hpp"
 #include "vm/oci/json_access.hpp"
 
@@ -165,6 +166,7 @@ void machine::create_container(started_promise promise, std::shared_ptr<launch::
 }
 
 void machine::container_started(started_promise& promise, launch::prepared& plan, const vm::agent_started& started) {
+  failpoint::reached("container-runs");
   phase_ = phase::running;
   pid_ = started.pid;
   machine_started answer;

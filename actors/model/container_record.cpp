@@ -152,6 +152,8 @@ std::string to_document(const container_record& r) {
                {"restart_count", r.restart_count},
                {"stopped_by_user", r.stopped_by_user},
                {"restart_delay_ms", r.restart_delay_ms},
+               {"start_wanted", r.start_wanted},
+               {"remove_volumes", r.remove_volumes},
                {"log_path", r.log_path},
                {"hosts_path", r.hosts_path},
                {"hostname_path", r.hostname_path},
@@ -217,6 +219,8 @@ result<container_record> from_document(const std::string& text) {
   in.get("restart_count", r.restart_count);
   in.get("stopped_by_user", r.stopped_by_user);
   in.get("restart_delay_ms", r.restart_delay_ms);
+  in.get("start_wanted", r.start_wanted);
+  in.get("remove_volumes", r.remove_volumes);
   in.get("log_path", r.log_path);
   in.get("hosts_path", r.hosts_path);
   in.get("hostname_path", r.hostname_path);

@@ -68,6 +68,8 @@ struct container_record {
   int64_t restart_count = 0;
   bool stopped_by_user = false;  ///< unless-stopped: do not start with the daemon
   int64_t restart_delay_ms = 0;  ///< current back-off
+  bool start_wanted = false;     ///< of docker restart or the policy: a start that a later daemon makes up for
+  bool remove_volumes = false;   ///< its removal takes the anonymous volumes along
   std::string log_path, hosts_path, hostname_path, resolv_path;
 };
 

@@ -20,6 +20,7 @@ class network_manager : public tracked<network_manager_actor::base> {
  private:
   struct user {
     std::string name, endpoint_id;
+    bool inherited = false;  ///< of an earlier daemon, until reconciled
   };
   struct known_network {
     std::shared_ptr<const network_record> record;

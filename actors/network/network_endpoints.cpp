@@ -18,7 +18,7 @@ caf::result<endpoint> network_manager::allocate(const allocate_endpoint& wanted)
   if (n.record->driver == "bridge" && !n.record->subnet)
     return caf_error(errc::internal, "all predefined address pools have been fully subnetted");
   auto promise = make_response_promise<endpoint>();
-  n.containers[wanted.container_id] = {wanted.container_name, ""};  // from now on the network stays
+  n.containers[wanted.container_id] = {wanted.container_name, {}, false};  // from now on the network stays
   auto request = wanted;
   request.network = n.record->id;
   if (ready(n)) {
@@ -193,6 +193,8 @@ caf::result<void> network_manager::reconcile(const reconcile_networks& running) 
   std::set<std::string> bridges;
   const std::set<std::string> alive(running.running.begin(), running.running.end());
   for (auto& [id, n] : networks_) {
+    std::erase_if(n.containers, [&](const auto& c) { return c.second.inherited && alive.count(c.first) == 0; });
+    for (auto& [container, u] : n.containers) u.inherited = false;
     if (!n.handle) continue;
     all.push_back(&n);
     const bool used =

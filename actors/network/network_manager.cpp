@@ -170,7 +170,7 @@ void network_manager::add_network(network_record record, const std::vector<endpo
   const auto id = n.record->id;
   ids_[n.record->name] = id;
   for (const auto& e : endpoints)
-    if (e.network_id == id) n.containers[e.container_id] = {e.container_name, e.id};
+    if (e.network_id == id) n.containers[e.container_id] = {e.container_name, e.id, true};
   start_child(networks_[id] = std::move(n), endpoints);
 }
 

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "actors/volume/volume_record.hpp"
+#include "persistence/base/failpoint.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/text.hpp"
 
@@ -33,13 +34,17 @@ result<void> make_volume(const std::string& root, const std::string& name) {
     }
     if (::chmod(path.c_str(), static_cast<mode_t>(mode)) != 0)
       return fail_errno("chmod " + path);  // whatever the umask
+    failpoint::reached("volume-folder");
   }
   return {};
 }
 
 result<std::string> hide_volume(const std::string& root, const std::string& name) {
   const std::string hidden = std::string(hidden_prefix) + name + '-' + random_hex(4);
-  if (::rename((root + '/' + name).c_str(), (root + '/' + hidden).c_str()) == 0) return hidden;
+  if (::rename((root + '/' + name).c_str(), (root + '/' + hidden).c_str()) == 0) {
+    failpoint::reached("volume-hidden");
+    return hidden;
+  }
   if (errno == ENOENT) return std::string{};
   return fail_errno("remove volume " + name);
 }

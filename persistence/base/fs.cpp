@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "persistence/base/failpoint.hpp"
 #include "persistence/base/text.hpp"
 
 namespace arca::fs {
@@ -58,11 +59,13 @@ result<void> write_file_atomic(const std::string& path, std::string_view data, i
       return fail(written.error().wrap(path));
     }
   }
+  failpoint::reached("before-file");
   if (::rename(temporary.c_str(), path.c_str()) != 0) {
     auto failure = fail_errno("rename " + path);
     ::unlink(temporary.c_str());
     return failure;
   }
+  failpoint::reached("file");
   if (durable) {
     const auto slash = path.find_last_of('/');
     ARCA_TRY(folder, open(slash == std::string::npos ? "." : path.substr(0, slash + 1), O_RDONLY | O_DIRECTORY));

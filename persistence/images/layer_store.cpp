@@ -10,6 +10,7 @@
 #include <memory>
 #include <set>
 
+#include "persistence/base/failpoint.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/log.hpp"
 #include "persistence/base/sha256.hpp"
@@ -261,7 +262,9 @@ result<layer_info> layer_store::publish(const layer_meta& meta, const std::strin
   const std::string path = path_of(info.chain_id);
   const std::lock_guard lock(mutex_);
   if (layers_.count(info.chain_id) != 0) return info;
+  failpoint::reached("before-layer");
   if (::rename(temporary.c_str(), path.c_str()) != 0) return fail_errno("rename " + temporary);
+  failpoint::reached("layer");
   if (meta.synced) {
     ARCA_TRY(folder, fs::open(folder_, O_RDONLY | O_DIRECTORY));
     ::fsync(folder.get());
@@ -279,6 +282,7 @@ result<std::string> layer_store::withdraw(const std::string& chain_id) {
   if (::rename(path_of(chain_id).c_str(), aside.c_str()) != 0 && errno != ENOENT)
     return fail_errno("remove layer " + chain_id);
   layers_.erase(found);
+  failpoint::reached("layer-hidden");
   return aside;
 }
 

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <ctime>
 
+#include "persistence/base/failpoint.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/log.hpp"
 #include "persistence/store/schema.hpp"
@@ -254,6 +255,7 @@ std::vector<result<void>> state_db::commit(const std::vector<batch>& batches) {
     all_fail(begun.error());
   } else {
     for (size_t i = 0; i < batches.size(); ++i) results[i] = self_->apply_batch(batches[i]);
+    failpoint::reached("before-commit");
     // A failure like a full disk may have ended the transaction already.
     auto committed = sqlite3_get_autocommit(self_->db.get()) != 0
                          ? result<void>(fail(errc::internal, "state.db: transaction was rolled back"))
@@ -261,6 +263,8 @@ std::vector<result<void>> state_db::commit(const std::vector<batch>& batches) {
     if (!committed) {
       if (sqlite3_get_autocommit(self_->db.get()) == 0) static_cast<void>(self_->run(self_->rollback));
       all_fail(committed.error());
+    } else {
+      failpoint::reached("commit");
     }
   }
   if (durable) {

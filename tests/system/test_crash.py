@@ -3,11 +3,13 @@
 import os
 import random
 import sys
+import threading
 import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from arca_engine import Engine, busybox_archive, wait_for  # noqa: E402
+from crash_world import LONG, Crashed, World  # noqa: E402
 
 SEED = int(os.environ.get("ARCA_SEED", "1"))
 MOMENTS = int(os.environ.get("ARCA_CRASHES", "12"))
@@ -82,6 +84,55 @@ class Crash(unittest.TestCase):
                 self.assertEqual(s["ExitCode"], code, "%s, moment %d, seed %d: %s" % (name, n, SEED, s))
                 self.assertEqual(self.e.docker("logs", name).out.split(), [str(i) for i in range(1, count + 1)] + ["end"])
                 self.e.docker("rm", name)
+
+    def churn(self, world, prefix, rng, problems):
+        """A client that makes, runs, renames, stops and removes containers until the daemon is gone."""
+        try:
+            for n in range(1000):
+                name, network = "%s%d" % (prefix, n), rng.choice(("none", "bridge"))
+                if rng.random() < 0.3:
+                    world.create(name, LONG, "up\n", 9, NetworkMode=network)
+                    world.start(name)
+                    world.up(name)
+                    world.rename(name, name + "-new")
+                    name += "-new"
+                    world.stop(name)
+                else:
+                    lines, code = rng.randrange(1, 3000), rng.randrange(0, 120)
+                    world.create(name, "seq 1 %d; exit %d" % (lines, code),
+                                 "".join("%d\n" % i for i in range(1, lines + 1)), code, NetworkMode=network)
+                    world.start(name)
+                    if rng.random() < 0.7:
+                        world.ended(name)
+                        world.remove(name)
+        except Crashed:
+            pass
+        except BaseException as problem:
+            problems.append(problem)
+
+    def test_random_moments_while_clients_work(self):
+        for n in range(MOMENTS):
+            rng, problems = random.Random("%d/%d" % (SEED, n)), []
+            worlds = [World(self.e) for _ in range(3)]
+            clients = [threading.Thread(target=self.churn, args=(w, "c%d-" % i, random.Random("%d/%d/%d" % (SEED, n, i)), problems))
+                       for i, w in enumerate(worlds)]
+            for c in clients:
+                c.start()
+            time.sleep(rng.random() * 0.8)
+            self.e.kill9()
+            for c in clients:
+                c.join()
+            self.assertEqual(problems, [], "moment %d, seed %d" % (n, SEED))
+            self.e.start()
+            all_told = World(self.e)
+            for w in worlds:
+                all_told.containers.update(w.containers)
+                all_told.asked |= w.asked
+            try:
+                all_told.check()
+            except AssertionError as problem:
+                raise AssertionError("moment %d, seed %d: %s\n%s" % (n, SEED, problem, self.e.log())) from problem
+            all_told.clear()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@
 
 #include "guest/proto/start.hpp"
 #include "guest/proto/stdio_frame.hpp"
+#include "persistence/base/failpoint.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/log.hpp"
 #include "persistence/images/overlay.hpp"
@@ -185,6 +186,7 @@ result<void> namespace_machine::attach_nic(const nic_spec& nic) {
   veth.mac = nic.mac;
   veth.mtu = nic.mtu;
   ARCA_CHECK(net::create_veth(veth, netns.get()));
+  failpoint::reached("nic");
   agent_interface inside;
   inside.name = nic.name;
   inside.addresses = nic.addresses;
@@ -226,6 +228,7 @@ void namespace_machine::destroy() {
     send_signal(pidfd_.get(), SIGKILL);
     wait_for_end(pidfd_.get(), 2000);
   }
+  failpoint::reached("agent-ended");
   if (auto removed = tree.remove(identity_.cgroup, cgroup_patience_ms); !removed)
     log::warn("cgroup is left behind", log::kv("container", identity_.id),
               log::kv("reason", removed.error().message()));
