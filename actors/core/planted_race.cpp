@@ -26,15 +26,18 @@ namespace asio = boost::asio;
 namespace {
 
 struct meeting {
-  int touched = 0;
-  std::atomic<int> here{0};
+  alignas(64) int touched = 0;
+  alignas(64) std::atomic<int> here{0}, gone{0};
 };
 
-// Both threads are in it at once, whatever the scheduler does; relaxed: no happens-before between them.
+// Two threads are in it at once, whatever the scheduler does, and the later one touches second, so that the report does
+// not depend on luck. Relaxed: nothing happens before anything.
 [[gnu::noinline]] void planted_touch(meeting& m) {
-  m.here.fetch_add(1, std::memory_order_relaxed);
+  const bool later = m.here.fetch_add(1, std::memory_order_relaxed) == 1;
   while (m.here.load(std::memory_order_relaxed) < 2) std::this_thread::yield();
+  while (later && m.gone.load(std::memory_order_relaxed) == 0) std::this_thread::yield();
   ++m.touched;
+  m.gone.fetch_add(1, std::memory_order_relaxed);
 }
 
 using culprit_actor = caf::typed_actor<caf::replies_to<remove_volume>::with<void>>;

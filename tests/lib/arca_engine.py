@@ -18,6 +18,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.environ.get("ARCA_BIN_DIR", os.path.join(ROOT, "build", "release", "bin"))
+SANITIZED = os.environ.get("ARCA_SANITIZE", "")  # "address", "thread": what is slow or big then says nothing
 SUPPRESSIONS = os.path.join(ROOT, "tests", "tsan.supp")
 LAB = os.path.join(ROOT, "tests", "fixtures", "lab.sh")
 CGROUP = "/sys/fs/cgroup"
@@ -57,9 +58,10 @@ class Engine:
         # What sanitizers find in the daemon and its agents (asan and tsan presets) goes to files that close() looks at.
         self.reports = self.dir + "/sanitizer"
         self.env = dict(os.environ, **(env or {}))
-        for name, extra in (("ASAN", ""), ("UBSAN", ":print_stacktrace=1"), ("TSAN", ":print_suppressions=0:suppressions=" + SUPPRESSIONS)):
+        options = {"ASAN": "", "UBSAN": ":print_stacktrace=1", "TSAN": ":print_suppressions=0:suppressions=" + SUPPRESSIONS}
+        for name, more in options.items():
             given = self.env.get(name + "_OPTIONS")
-            self.env[name + "_OPTIONS"] = (given + ":" if given else "") + "log_path=" + self.reports + extra
+            self.env[name + "_OPTIONS"] = (given + ":" if given else "") + "log_path=" + self.reports + more
         self.data, self.run = self.dir + "/data", self.dir + "/run"
         self.sock = self.dir + "/arca.sock"
         self.host = "unix://" + self.sock
