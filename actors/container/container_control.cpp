@@ -62,6 +62,7 @@ void container::begin_stop(int signal, int timeout, done finished) {
   record_.stopped_by_user = true;
   if (record_.state.status == container_status::restarting) {  // nothing runs: cancel the pending restart
     ++timer_ticket_;
+    record_.restart_delay_ms = 0;
     record_.state.status = container_status::exited;
     save([this, finished](caf::error e) {
       event("stop");
@@ -154,6 +155,7 @@ void container::try_restart(const restart_container& request, unit_promise promi
       promise.deliver(to_caf(refusal(cell, record_)));
       return;
     }
+    record_.restart_delay_ms = 0;
     begin_start([this, promise](caf::error e) mutable {
       if (e) {
         promise.deliver(std::move(e));

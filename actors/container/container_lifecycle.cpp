@@ -57,6 +57,7 @@ void container::try_start(unit_promise promise) {
   const auto& cell = check(stimulus::start);
   switch (cell.decision) {
     case verdict::go:
+      record_.restart_delay_ms = 0;  // a person's start: the back-off begins anew
       begin_start(deliver(promise));
       break;
     case verdict::later:

@@ -111,8 +111,11 @@ class port_actor final : public caf::monitorable_actor {
   port_actor(caf::actor_config& config, ask_port::state* port) : caf::monitorable_actor(config), port_(port) {}
   using caf::abstract_actor::enqueue;
   void enqueue(caf::mailbox_element_ptr element, caf::execution_unit*) override {
-    const std::shared_lock guard(lock_);  // held by responders; exclusive only when the port ends
-    if (port_ != nullptr && element->mid.is_response()) port_->push(std::move(element));
+    {
+      const std::shared_lock guard(lock_);  // held by responders; exclusive only when the port ends
+      if (port_ != nullptr && element->mid.is_response()) port_->push(std::move(element));
+    }
+    ARCA_TSAN_RELEASE(this);
   }
   const char* name() const override { return "ask-port"; }
   void on_destroy() override {
@@ -120,8 +123,11 @@ class port_actor final : public caf::monitorable_actor {
     caf::monitorable_actor::on_destroy();
   }
   void close() {
-    const std::unique_lock guard(lock_);
-    port_ = nullptr;
+    {
+      const std::unique_lock guard(lock_);
+      port_ = nullptr;
+    }
+    ARCA_TSAN_RELEASE(this);
   }
 
  private:
@@ -298,9 +304,12 @@ ask_port::outcome ask_sync_raw(caf::actor_system& system, const caf::strong_acto
     using caf::abstract_actor::enqueue;
     void enqueue(caf::mailbox_element_ptr element, caf::execution_unit*) override {
       if (!element->mid.is_response()) return;
-      const std::lock_guard guard(lock);
-      answer = std::move(element);
-      arrived.notify_one();
+      {
+        const std::lock_guard guard(lock);
+        answer = std::move(element);
+        arrived.notify_one();
+      }
+      ARCA_TSAN_RELEASE(this);
     }
     void on_destroy() override {
       ARCA_TSAN_ACQUIRE(this);

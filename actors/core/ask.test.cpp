@@ -13,6 +13,7 @@
 #include <functional>
 #include <thread>
 
+#include "actors/core/introspection.hpp"
 #include "actors/protocol/volume.hpp"
 
 using namespace arca;
@@ -25,19 +26,26 @@ namespace {
 using echo_actor =
     caf::typed_actor<caf::replies_to<inspect_volume>::with<json_document>, caf::replies_to<remove_volume>::with<void>>;
 
-echo_actor::behavior_type echo(
-    echo_actor::stateful_pointer<std::vector<caf::typed_response_promise<json_document>>> self) {
-  return {
-      [self](const inspect_volume& m) -> caf::result<json_document> {
-        json_document d;
-        if (m.name == "error") return caf_error(errc::conflict, "in use");
-        if (m.name == "never") return self->state.emplace_back(self->make_response_promise<json_document>());
-        d.text = m.name == "thread" ? std::to_string(std::hash<std::thread::id>{}(std::this_thread::get_id())) : m.name;
-        return d;
-      },
-      [](const remove_volume&) -> caf::result<void> { return caf::unit; },
-  };
-}
+class echo : public tracked<echo_actor::base> {
+ public:
+  echo(caf::actor_config& config, introspection& table) : tracked(config, table, "/echo", "echo") {}
+  behavior_type make_behavior() override {
+    return {
+        [this](const inspect_volume& m) -> caf::result<json_document> {
+          json_document d;
+          if (m.name == "error") return caf_error(errc::conflict, "in use");
+          if (m.name == "never") return never_.emplace_back(make_response_promise<json_document>());
+          d.text =
+              m.name == "thread" ? std::to_string(std::hash<std::thread::id>{}(std::this_thread::get_id())) : m.name;
+          return d;
+        },
+        [](const remove_volume&) -> caf::result<void> { return caf::unit; },
+    };
+  }
+
+ private:
+  std::vector<caf::typed_response_promise<json_document>> never_;
+};
 
 struct fixture {
   fixture() {
@@ -45,7 +53,7 @@ struct fixture {
     config.set("scheduler.max-threads", size_t{2});
     system.emplace(config);
     port.emplace(*system, io);
-    actor = system->spawn(echo);
+    actor = system->spawn<echo>(actors);
   }
   ~fixture() {
     port.reset();
@@ -65,6 +73,7 @@ struct fixture {
     m.name = std::move(name);
     return m;
   }
+  introspection actors;
   caf::actor_system_config config;
   asio::io_context io{1};
   std::optional<caf::actor_system> system;
@@ -132,7 +141,7 @@ TEST_CASE_METHOD(fixture, "actors that are not there") {
   run([&]() -> asio::awaitable<void> {
     const auto none = co_await ask(*port, echo_actor(), {}, named("x"));
     CHECK(none.error().code() == errc::unavailable);
-    const auto dying = system->spawn(echo);
+    const auto dying = system->spawn<echo>(actors);
     caf::anon_send_exit(dying, caf::exit_reason::user_shutdown);
     const auto dead = co_await ask(*port, dying, {.deadline = 5s}, named("x"));
     CHECK(dead.error().code() == errc::unavailable);

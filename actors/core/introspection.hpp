@@ -85,6 +85,7 @@ class tracked : public Base {
   void enqueue(caf::mailbox_element_ptr element, caf::execution_unit* unit) override {
     stats_->enqueued.fetch_add(1, std::memory_order_relaxed);
     ARCA_TSAN_RELEASE(element.get());
+    ARCA_TSAN_RELEASE(&stats_);  // for on_destroy alone: a sender orders nothing else
     Base::enqueue(std::move(element), unit);
   }
   void launch(caf::execution_unit* unit, bool lazy, bool hide) override {
@@ -123,7 +124,14 @@ class tracked : public Base {
   }
   bool cleanup(caf::error&& reason, caf::execution_unit* unit) override {
     table_.remove(stats_.get());
-    return Base::cleanup(std::move(reason), unit);
+    const bool first = Base::cleanup(std::move(reason), unit);
+    ARCA_TSAN_RELEASE(this);
+    return first;
+  }
+  void on_destroy() override {  // on the thread that drops the last reference
+    ARCA_TSAN_ACQUIRE(this);
+    ARCA_TSAN_ACQUIRE(&stats_);
+    Base::on_destroy();
   }
 
  private:

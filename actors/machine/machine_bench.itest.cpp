@@ -47,7 +47,7 @@ TEST_CASE("16 at a time", "[bench]") {
         auto told = std::make_shared<reports>();
         make_machine order;
         order.container_id = p->id;
-        order.observer = d.system->spawn(observer, told);
+        order.observer = d.watch(told);
         d.make_io(p->id, "init");
         auto box = d.ask<machine_actor>(d.ctx.machines, order);
         if (!box || !d.ask<machine_started>(*box, p->launch())) {

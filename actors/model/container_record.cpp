@@ -91,6 +91,7 @@ result<container_status> parse_status(std::string_view name) {
 }
 
 std::string_view shown_status(const container_record& r) {
+  if (r.state.status == container_status::starting && r.restart_delay_ms != 0) return "restarting";
   if (r.state.status == container_status::starting && r.state.started_at != 0) return "exited";
   return docker_status(r.state.status);
 }
@@ -103,7 +104,7 @@ bool shows_running(const container_record& r) {
     case container_status::restarting:
       return true;
     default:
-      return false;
+      return shown_status(r) == "restarting";
   }
 }
 

@@ -11,7 +11,7 @@ namespace arca::model {
 namespace {
 
 bool live(const container_record& r) {
-  return shows_running(r) && r.state.status != container_status::restarting;
+  return shows_running(r) && shown_status(r) != "restarting";
 }
 
 json state_json(const container_record& r) {
@@ -19,7 +19,7 @@ json state_json(const container_record& r) {
   return {{"Status", shown_status(r)},
           {"Running", shows_running(r)},
           {"Paused", s.status == container_status::paused},
-          {"Restarting", s.status == container_status::restarting},
+          {"Restarting", shown_status(r) == "restarting"},
           {"OOMKilled", s.oom_killed},
           {"Dead", s.status == container_status::dead},
           {"Pid", live(r) ? s.pid : 0},

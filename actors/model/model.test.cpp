@@ -217,6 +217,17 @@ TEST_CASE("log options") {
   CHECK(*size_in_bytes("20 MiB", 1000) == 20'000'000);
 }
 
+TEST_CASE("a start by the restart policy shows as a restart, one by a person does not") {
+  container_record r;
+  r.state.status = container_status::starting;
+  r.state.started_at = 1;
+  CHECK(shown_status(r) == "exited");
+  CHECK_FALSE(shows_running(r));
+  r.restart_delay_ms = 100;
+  CHECK(shown_status(r) == "restarting");
+  CHECK(shows_running(r));
+}
+
 TEST_CASE("a record survives its document") {
   container_record r;
   r.id = std::string(64, 'c');

@@ -107,11 +107,11 @@ void append_summary(std::string& out, std::string_view summary, const container_
 std::string status_text(const container_record& r, int64_t now_nanos) {
   const auto& s = r.state;
   const auto since = [&](int64_t then) { return human_duration(now_nanos - then); };
+  if (shown_status(r) == "restarting")
+    return "Restarting (" + std::to_string(s.exit_code) + ") " + since(s.finished_at) + " ago";
   switch (s.status) {
     case container_status::paused:
       return "Up " + since(s.started_at) + " (Paused)";
-    case container_status::restarting:
-      return "Restarting (" + std::to_string(s.exit_code) + ") " + since(s.finished_at) + " ago";
     case container_status::running:
     case container_status::stopping: {
       const auto health = health_of(r);
@@ -150,7 +150,7 @@ std::string human_duration(int64_t nanos) {
 std::vector<shown_port> ports_of(const container_record& r) {
   std::vector<shown_port> out;
   const auto& mode = text_of(r.host_config, "NetworkMode");
-  if (!shows_running(r) || r.state.status == container_status::restarting || mode == "host" || mode == "none" ||
+  if (!shows_running(r) || shown_status(r) == "restarting" || mode == "host" || mode == "none" ||
       starts_with(mode, "container:"))
     return out;
   const auto number = [](std::string_view text) {

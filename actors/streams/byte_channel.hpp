@@ -72,9 +72,11 @@ class byte_channel : public std::enable_shared_from_this<byte_channel> {
           : handler(std::move(h)),
             executor(asio::get_associated_executor(handler)),
             work(asio::prefer(executor, asio::execution::outstanding_work.tracked)) {}
+      // The work goes along: once the handler has run, its io_context may end before this thread goes on.
       void fire(boost::system::error_code ec, batch data) override {
-        asio::post(executor,
-                   [h = std::move(handler), ec, d = std::move(data)]() mutable { std::move(h)(ec, std::move(d)); });
+        asio::post(executor, [w = std::move(work), h = std::move(handler), ec, d = std::move(data)]() mutable {
+          std::move(h)(ec, std::move(d));
+        });
       }
       handler_type handler;
       asio::associated_executor_t<handler_type> executor;

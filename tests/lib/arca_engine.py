@@ -18,6 +18,8 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.environ.get("ARCA_BIN_DIR", os.path.join(ROOT, "build", "release", "bin"))
+SANITIZED = os.environ.get("ARCA_SANITIZE", "")  # "address", "thread": what is slow or big then says nothing
+SUPPRESSIONS = os.path.join(ROOT, "tests", "tsan.supp")
 LAB = os.path.join(ROOT, "tests", "fixtures", "lab.sh")
 CGROUP = "/sys/fs/cgroup"
 
@@ -53,7 +55,13 @@ class Engine:
         self.dir = tempfile.mkdtemp(prefix="arca-t", dir="/tmp")
         self.name = "t%d-%d" % (os.getpid(), Engine.count)
         self.flags, self.config, self.use_lab, self.keep = list(flags), config or {}, lab, keep
+        # What sanitizers find in the daemon and its agents (asan and tsan presets) goes to files that close() looks at.
+        self.reports = self.dir + "/sanitizer"
         self.env = dict(os.environ, **(env or {}))
+        options = {"ASAN": "", "UBSAN": ":print_stacktrace=1", "TSAN": ":print_suppressions=0:suppressions=" + SUPPRESSIONS}
+        for name, more in options.items():
+            given = self.env.get(name + "_OPTIONS")
+            self.env[name + "_OPTIONS"] = (given + ":" if given else "") + "log_path=" + self.reports + more
         self.data, self.run = self.dir + "/data", self.dir + "/run"
         self.sock = self.dir + "/arca.sock"
         self.host = "unix://" + self.sock
@@ -130,8 +138,23 @@ class Engine:
                 pass
         if self.use_lab:
             subprocess.run([LAB, "stop", self.name], check=False)
+        reports = self.sanitizer_reports()
         if not self.keep:
             shutil.rmtree(self.dir, ignore_errors=True)
+        if reports:
+            raise AssertionError("sanitizer reports of the daemon or an agent:\n" + reports)
+
+    def sanitizer_reports(self):
+        text = ""
+        for name in sorted(os.listdir(self.dir)):
+            if name.startswith("sanitizer."):
+                with open(os.path.join(self.dir, name), errors="replace") as f:
+                    text += f.read()
+        keep = os.environ.get("ARCA_SANITIZER_REPORTS")  # a file to collect them
+        if text and keep:
+            with open(keep, "a") as f:
+                f.write(text)
+        return text[:20000]
 
     # -- clients
     def http(self, method, path, body=None, headers=None, timeout=60):

@@ -7,7 +7,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from arca_engine import BIN, LAB, ROOT, busybox_archive  # noqa: E402
+from arca_engine import BIN, LAB, ROOT, SANITIZED, busybox_archive  # noqa: E402
 
 
 class Embedded(unittest.TestCase):
@@ -20,8 +20,9 @@ class Embedded(unittest.TestCase):
         self.archive = busybox_archive(self.dir.name + "/busybox.tar")
 
     def example(self, *command):
-        return subprocess.run([LAB, "run", self.lab, BIN + "/embed_example", self.dir.name + "/data", self.archive, "busybox",
-                               *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        watch = [ROOT + "/tests/lib/sanitized"] if SANITIZED else []
+        return subprocess.run([LAB, "run", self.lab, *watch, BIN + "/embed_example", self.dir.name + "/data", self.archive,
+                               "busybox", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
 
     def test_runs_a_container(self):
         r = self.example("sh", "-c", "echo inside as $(id -u); exit 7")

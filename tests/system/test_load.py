@@ -8,7 +8,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from arca_engine import Engine, busybox_archive, wait_for  # noqa: E402
+from arca_engine import SANITIZED, Engine, busybox_archive, wait_for  # noqa: E402
 
 CONTAINERS = int(os.environ.get("ARCA_LOAD_CONTAINERS", "200"))
 CLIENTS = 16
@@ -80,7 +80,8 @@ class Load(unittest.TestCase):
             fds.append(self.e.fds())
         print("RSS after the rounds: %s kB; descriptors: %s" % (rss, fds))
         self.assertLessEqual(fds[2], fds[0] + 2)
-        self.assertLessEqual(rss[2], rss[0] * 1.05)
+        if not SANITIZED:
+            self.assertLessEqual(rss[2], rss[0] * 1.05)
 
     def timings(self, call, count=150):
         times = []
@@ -113,8 +114,9 @@ class Load(unittest.TestCase):
             print("p99 before and with a frozen agent: list %.2f %.2f ms, exec %.2f %.2f ms" % (
                 before[0] * 1e3, after[0] * 1e3, before[1] * 1e3, after[1] * 1e3))
             # Twice as slow would be a dependency; the fine figure (20 % or 1 ms) is docs/performance.md's, on a quiet machine.
-            self.assertLess(after[0], before[0] * 2 + 0.005)
-            self.assertLess(after[1], before[1] * 2 + 0.02)
+            if not SANITIZED:
+                self.assertLess(after[0], before[0] * 2 + 0.005)
+                self.assertLess(after[1], before[1] * 2 + 0.02)
             begin = time.monotonic()
             e.docker("stop", "-t", "1", "frozen")
             self.assertLess(time.monotonic() - begin, 8)

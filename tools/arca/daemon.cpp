@@ -20,6 +20,10 @@
 #include "persistence/base/fs.hpp"
 #include "persistence/base/log.hpp"
 
+#if __has_feature(address_sanitizer)
+#include <sanitizer/lsan_interface.h>
+#endif
+
 namespace arca::cli {
 namespace {
 constexpr int shutdown_limit = 10;  // seconds from SIGTERM to gone
@@ -120,6 +124,9 @@ int run_daemon(const settings& config) {
   started->reset();
   log::info("stopped");
   ::fflush(nullptr);
+#if __has_feature(address_sanitizer)
+  __lsan_do_leak_check();  // _exit would skip it
+#endif
   ::_exit(0);
 }
 

@@ -24,6 +24,9 @@ elseif(ARCA_SANITIZE STREQUAL "thread")
   add_compile_options(-fsanitize=thread -fno-omit-frame-pointer -gline-tables-only)
   add_link_options(-fsanitize=thread)
 endif()
+if(ARCA_SANITIZE)  # not for cross-compiling: what CMake puts before each test program
+  set(CMAKE_CROSSCOMPILING_EMULATOR ${CMAKE_SOURCE_DIR}/tests/lib/sanitized)
+endif()
 
 add_library(arca_warnings INTERFACE)
 target_compile_options(arca_warnings INTERFACE -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor)

@@ -36,6 +36,18 @@ std::string read_proc(const std::string& path) {
   return out;
 }
 
+// Nothing of ours, but for the agent's own failpoints (docs/failpoints.md) and where the sanitizers of a test build
+// report: the agent has no stderr.
+std::vector<std::string> agent_environment() {
+  std::vector<std::string> out;
+  if (const char* wish = ::getenv("ARCA_GUEST_FAILPOINT")) out.push_back("ARCA_FAILPOINT=" + std::string(wish));
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+  for (char** entry = environ; *entry != nullptr; ++entry)
+    if (std::string_view(*entry).find("SAN_OPTIONS=") != std::string_view::npos) out.emplace_back(*entry);
+#endif
+  return out;
+}
+
 }  // namespace
 
 result<guest_process> spawn_agent(const std::string& program, const std::string& dir, bool host_network) {
@@ -56,10 +68,10 @@ result<guest_process> spawn_agent(const std::string& program, const std::string&
                                         guest_start::flag_pool_fd, number.c_str()};
   if (host_network) arguments.push_back(guest_start::flag_host_network);
   arguments.push_back(nullptr);
-  // Its own failpoints (docs/failpoints.md); of everything else in our environment it knows nothing.
-  const char* wish = ::getenv("ARCA_GUEST_FAILPOINT");
-  const std::string failpoint = "ARCA_FAILPOINT=" + std::string(wish == nullptr ? "" : wish);
-  const char* environment[] = {wish == nullptr ? nullptr : failpoint.c_str(), nullptr};
+  const auto variables = agent_environment();
+  std::vector<const char*> environment;
+  for (const auto& v : variables) environment.push_back(v.c_str());
+  environment.push_back(nullptr);
 
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -70,7 +82,7 @@ result<guest_process> spawn_agent(const std::string& program, const std::string&
   }
   failpoint::reached("machine-folder");
   const int rc = posix_spawn(&agent.pid, program.c_str(), &actions, nullptr, const_cast<char**>(arguments.data()),
-                             const_cast<char**>(environment));
+                             const_cast<char**>(environment.data()));
   posix_spawn_file_actions_destroy(&actions);
   if (rc != 0) {
     rmdir(dir.c_str());

@@ -3,13 +3,12 @@
 #pragma once
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
-#include <caf/typed_event_based_actor.hpp>
 #include <cstdlib>
-#include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "actors/core/ask.hpp"
 #include "actors/core/context.hpp"
+#include "actors/events/testing/event_collector.hpp"
 #include "actors/image/image_manager.hpp"
 #include "actors/store/state_store.hpp"
 #include "actors/streams/byte_channel.hpp"
@@ -60,13 +59,7 @@ class image_engine {
     auto db = store::state_db::open(dir + "/state.db");
     if (!db) std::abort();
     ctx.store = spawn_state_store(*system_, ctx, std::move(*db));
-    ctx.events = system_->spawn([seen = seen_]() -> event_bus_actor::behavior_type {
-      return {[seen](const publish_event& e) {
-                const std::lock_guard guard(seen->lock);
-                seen->all.push_back(e);
-              },
-              [](const subscribe_events&) { return stream_id{0}; }};
-    });
+    ctx.events = system_->spawn<event_collector>(*ctx.actors, seen_);
     ctx.images = spawn_image_manager(*system_, ctx);
   }
   ~image_engine() {
@@ -76,8 +69,8 @@ class image_engine {
     ctx.events = nullptr;
     caf::anon_send_exit(ctx.store, caf::exit_reason::user_shutdown);
     ctx.store = nullptr;
+    system_->await_all_actors_done();  // they use the pool to their end
     ctx.pool.reset();
-    system_->await_all_actors_done();
     ctx.port.reset();
     system_.reset();
   }
@@ -133,10 +126,6 @@ class image_engine {
   engine_context ctx;
 
  private:
-  struct collected_events {
-    std::mutex lock;
-    std::vector<publish_event> all;
-  };
   caf_settings config_;
   std::shared_ptr<collected_events> seen_ = std::make_shared<collected_events>();
   std::unique_ptr<caf::actor_system> system_;

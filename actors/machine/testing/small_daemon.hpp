@@ -7,11 +7,11 @@
 
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
-#include <caf/scoped_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
 #include <catch2/catch.hpp>
 #include <condition_variable>
 
+#include "actors/core/ask.hpp"
 #include "actors/core/context.hpp"
 #include "actors/machine/machine_manager.hpp"
 #include "actors/model/container_record.hpp"
@@ -50,16 +50,24 @@ struct reports {
   }
 };
 
-inline machine_observer_actor::behavior_type observer(machine_observer_actor::pointer, std::shared_ptr<reports> into) {
-  const auto note = [into](auto change) {
-    const std::lock_guard guard(into->lock);
-    change();
-    into->changed.notify_all();
-  };
-  return {[=](const machine_exited& e) { note([&] { into->exits.push_back(e); }); },
-          [=](const machine_oom&) { note([&] { ++into->ooms; }); },
-          [=](const machine_unresponsive&) { note([&] { ++into->unresponsive; }); }};
-}
+class observer : public tracked<machine_observer_actor::base> {
+ public:
+  observer(caf::actor_config& config, introspection& table, std::shared_ptr<reports> into)
+      : tracked(config, table, "/observer", "observer"), into_(std::move(into)) {}
+  behavior_type make_behavior() override {
+    const auto note = [into = into_](auto change) {
+      const std::lock_guard guard(into->lock);
+      change();
+      into->changed.notify_all();
+    };
+    return {[=, this](const machine_exited& e) { note([&] { into_->exits.push_back(e); }); },
+            [=, this](const machine_oom&) { note([&] { ++into_->ooms; }); },
+            [=, this](const machine_unresponsive&) { note([&] { ++into_->unresponsive; }); }};
+  }
+
+ private:
+  std::shared_ptr<reports> into_;
+};
 
 /// One daemon: an actor system with a machine manager on the lab's folders.
 struct small_daemon {
@@ -83,7 +91,7 @@ struct small_daemon {
     ctx.stdio = std::make_unique<stdio_service>(1);
     ctx.processes = std::make_unique<process_io_registry>();
     ctx.machines = spawn_machine_manager(*system, ctx);
-    watcher = system->spawn(observer, told);
+    watcher = watch(told);
   }
   ~small_daemon() {
     caf::anon_send_exit(ctx.machines, caf::exit_reason::user_shutdown);
@@ -96,18 +104,12 @@ struct small_daemon {
     ctx.stdio.reset();
     ctx.pool.reset();
   }
+  machine_observer_actor watch(std::shared_ptr<reports> into) {
+    return system->spawn<observer>(*ctx.actors, std::move(into));
+  }
   template <class Answer, class Handle, class Message>
   result<Answer> ask(const Handle& to, Message message) {
-    caf::scoped_actor self(*system);
-    result<Answer> out = fail(errc::internal, "no answer");
-    if constexpr (std::is_void_v<Answer>) {
-      self->request(to, 30s, std::move(message))
-          .receive([&] { out = {}; }, [&](caf::error& e) { out = fail(from_caf(e)); });
-    } else {
-      self->request(to, 30s, std::move(message))
-          .receive([&](Answer& a) { out = std::move(a); }, [&](caf::error& e) { out = fail(from_caf(e)); });
-    }
-    return out;
+    return ask_sync(*system, to, 30s, std::move(message));
   }
   machine_actor make(const std::string& id) {
     make_machine order;

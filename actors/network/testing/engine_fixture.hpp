@@ -4,12 +4,11 @@
 #pragma once
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
-#include <caf/scoped_actor.hpp>
-#include <caf/typed_event_based_actor.hpp>
 #include <cstdlib>
-#include <mutex>
 
+#include "actors/core/ask.hpp"
 #include "actors/core/context.hpp"
+#include "actors/events/testing/event_collector.hpp"
 #include "actors/store/state_store.hpp"
 #include "persistence/base/fs.hpp"
 
@@ -21,19 +20,6 @@ inline engine_context::engine_context() = default;
 inline engine_context::~engine_context() = default;
 
 namespace testing {
-
-struct collected_events {
-  std::mutex lock;
-  std::vector<publish_event> all;
-  /// "action id" of each, and forgets them.
-  std::vector<std::string> take() {
-    const std::lock_guard guard(lock);
-    std::vector<std::string> out;
-    for (const auto& e : all) out.push_back(e.action + ' ' + e.actor_id);
-    all.clear();
-    return out;
-  }
-};
 
 struct caf_settings : caf::actor_system_config {
   caf_settings() {
@@ -64,14 +50,7 @@ class small_engine {
     auto db = store::state_db::open(dir + "/state.db");
     if (!db) std::abort();
     ctx.store = spawn_state_store(*system_, ctx, std::move(*db));
-    ctx.events = system_->spawn([seen = events]() -> event_bus_actor::behavior_type {
-      return {[seen](const publish_event& e) {
-                const std::lock_guard guard(seen->lock);
-                seen->all.push_back(e);
-              },
-              [](const subscribe_events&) { return stream_id{0}; }};
-    });
-    self_ = std::make_unique<caf::scoped_actor>(*system_);
+    ctx.events = system_->spawn<event_collector>(*ctx.actors, events);
   }
   ~small_engine() {
     for (const auto& handle : {caf::actor_cast<caf::actor>(ctx.networks), caf::actor_cast<caf::actor>(ctx.volumes),
@@ -81,7 +60,6 @@ class small_engine {
     ctx.volumes = nullptr;
     ctx.store = nullptr;
     ctx.events = nullptr;
-    self_.reset();
     system_->await_all_actors_done();
     ctx.pool.reset();
     ctx.port.reset();
@@ -90,15 +68,7 @@ class small_engine {
 
   template <class T, class Handle, class Message>
   result<T> ask(const Handle& handle, const Message& message) {
-    result<T> out = fail(errc::internal, "no answer");
-    auto failed = [&](caf::error& e) { out = fail(from_caf(e)); };
-    if constexpr (std::is_void_v<T>)
-      (*self_)->request(handle, std::chrono::seconds(20), message).receive([&] { out = {}; }, failed);
-    else
-      (*self_)
-          ->request(handle, std::chrono::seconds(20), message)
-          .receive([&](T& value) { out = std::move(value); }, failed);
-    return out;
+    return ask_sync(*system_, handle, std::chrono::seconds(20), message);
   }
   caf::actor_system& system() { return *system_; }
 
@@ -108,7 +78,6 @@ class small_engine {
  private:
   caf_settings config_;
   std::unique_ptr<caf::actor_system> system_;
-  std::unique_ptr<caf::scoped_actor> self_;
 };
 
 struct temporary_folder {

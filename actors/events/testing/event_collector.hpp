@@ -1,0 +1,44 @@
+// Stands in for the event bus in tests of single managers: keeps what is published.
+#pragma once
+#include <caf/typed_event_based_actor.hpp>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "actors/core/introspection.hpp"
+#include "actors/protocol/event_bus.hpp"
+
+namespace arca::testing {
+
+struct collected_events {
+  std::mutex lock;
+  std::vector<publish_event> all;
+  /// "action id" of each, and forgets them.
+  std::vector<std::string> take() {
+    const std::lock_guard guard(lock);
+    std::vector<std::string> out;
+    for (const auto& e : all) out.push_back(e.action + ' ' + e.actor_id);
+    all.clear();
+    return out;
+  }
+};
+
+class event_collector : public tracked<event_bus_actor::base> {
+ public:
+  event_collector(caf::actor_config& config, introspection& table, std::shared_ptr<collected_events> into)
+      : tracked(config, table, "/events", "event_collector"), into_(std::move(into)) {}
+  behavior_type make_behavior() override {
+    return {[this](const publish_event& e) {
+              const std::lock_guard guard(into_->lock);
+              into_->all.push_back(e);
+            },
+            [](const subscribe_events&) { return stream_id{0}; }};
+  }
+
+ private:
+  std::shared_ptr<collected_events> into_;
+};
+
+}  // namespace arca::testing
