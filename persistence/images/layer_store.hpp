@@ -111,6 +111,10 @@ class layer_store {
 
   /// A layer with this diff id, on whatever chain.
   std::optional<layer_info> find_diff(const std::string& diff_id) const;
+  /// A layer whose tar has this digest, or that came from a compressed blob with it.
+  std::optional<layer_info> find_bytes(const std::string& digest) const;
+  /// Whether any layer's tar or compressed blob has this many bytes: worth a look at the digest.
+  bool has_size(uint64_t bytes) const;
 
   /// Removes a layer: it is invisible when this returns; deleting the files may take long (big trees). Missing:
   /// success.
