@@ -116,8 +116,8 @@ class layer_store {
   /// Whether any layer's tar or compressed blob has this many bytes: worth a look at the digest.
   bool has_size(uint64_t bytes) const;
 
-  /// Takes a layer out: it is invisible when this returns. The answer is the folder whose deletion, which may take long,
-  /// is left to the caller (open() deletes it too); empty when there was no such layer.
+  /// Takes a layer out: it is invisible when this returns. The answer is the folder whose deletion, which may take
+  /// long, is left to the caller (open() deletes it too); empty when there was no such layer.
   result<std::string> withdraw(const std::string& chain_id);
   /// The same, and deletes the files.
   result<void> remove(const std::string& chain_id);
