@@ -13,8 +13,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.environ.get("ARCA_BIN_DIR", os.path.join(ROOT, "build", "release", "bin"))
@@ -34,6 +36,12 @@ def wait_for(condition, seconds=10, what="condition", step=0.02):
         if time.monotonic() > end:
             raise AssertionError("timed out after %.1f s waiting for %s" % (seconds, what))
         time.sleep(step)
+
+
+def main():
+    """unittest.main for ctest: 77 (SKIP_RETURN_CODE in tests/CMakeLists.txt) when something was skipped, so that it shows."""
+    result = unittest.main(verbosity=1, exit=False).result
+    sys.exit(1 if not result.wasSuccessful() else 77 if result.skipped else 0)
 
 
 class UnixConnection(http.client.HTTPConnection):
