@@ -1,9 +1,14 @@
 #include "persistence/images/archive_members.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cstdlib>
 
 #include "persistence/archive/decompress.hpp"
 #include "persistence/archive/names.hpp"
+#include "persistence/base/fs.hpp"
+#include "persistence/base/sha256.hpp"
 #include "persistence/base/text.hpp"
 #include "persistence/images/decoder.hpp"
 
@@ -28,15 +33,15 @@ bool is_layer(std::string_view head) {
 }
 
 /// The digest that a member's name promises: of the bytes for "blobs/sha256/HEX", else "".
-std::string digest_in_name(const std::string& name) {
+std::string blob_in_name(const std::string& name) {
   if (!starts_with(name, blobs)) return {};
   const std::string digest = "sha256:" + name.substr(blobs.size());
   return is_digest(digest) ? digest : std::string();
 }
 
-/// The diff id that a name names for sure: "HEX.tar" (skopeo, podman) and "blobs/sha256/HEX" (docker).
-std::string diff_in_name(const std::string& name) {
-  if (const auto digest = digest_in_name(name); !digest.empty()) return digest;
+/// The digest of the bytes that a name names for sure: "HEX.tar" (skopeo, podman) and "blobs/sha256/HEX" (docker).
+std::string digest_of_name(const std::string& name) {
+  if (const auto digest = blob_in_name(name); !digest.empty()) return digest;
   if (!ends_with(name, ".tar")) return {};
   const std::string digest = "sha256:" + name.substr(0, name.size() - 4);
   return is_digest(digest) ? digest : std::string();
@@ -94,35 +99,83 @@ result<void> archive_members::take_layer(archive::member_reader& reader, const a
   if (found_.count(header.name) != 0)
     return fail(errc::invalid_argument, "image archive has " + go_quote(header.name) + " twice");
   // A layer that the store has already is not looked at: what its name promises is what the store holds.
-  if (const auto diff = diff_in_name(header.name); !diff.empty() && layers_.find_diff(diff)) {
-    found_[header.name] = {nullptr, diff, diff};
-    return {};
-  }
+  if (const auto promised = digest_of_name(header.name); !promised.empty())
+    if (const auto there = layers_.find_bytes(promised)) {
+      found_[header.name] = {nullptr, there->diff_id, promised};
+      return {};
+    }
   spooled_ += header.size;
   if (spooled_ > options_.max_spool) return fail(errc::invalid_argument, "image archive is too large");
-  ARCA_CHECK(settle(1));
-  layer_expectation expected;
-  expected.blob_digest = digest_in_name(header.name);
-  ARCA_TRY(begun, layers_.begin(std::move(expected)));
-  const std::shared_ptr<layer_writer> writer = std::move(begun);
-  found_[header.name] = {writer, {}, {}};
-  unfinished_.push_back(header.name);
 
-  load_progress progress{hex_of(diff_in_name(header.name)).substr(0, 12), 0, header.size, false};
+  load_progress progress{hex_of(digest_of_name(header.name)).substr(0, 12), 0, header.size, false};
   if (progress.layer.empty()) progress.layer = header.name.substr(0, 12);
-  std::string_view piece = head;
-  while (!piece.empty()) {
-    ARCA_CHECK(writer->feed(piece));
+  const archive::byte_source bytes = [&]() -> result<std::string_view> {
+    std::string_view piece = head;
+    if (progress.current > 0) {
+      ARCA_TRY(next, reader.read());
+      piece = next;
+    }
     progress.current += piece.size();
-    if (options_.on_progress) options_.on_progress(progress);
-    ARCA_TRY(next, reader.read());
-    piece = next;
+    if (options_.on_progress && !piece.empty()) options_.on_progress(progress);
+    return piece;
+  };
+  unique_fd kept;
+  bool here = false;
+  if (layers_.has_size(header.size)) {
+    ARCA_TRY(found, is_here(header.name, bytes, kept));
+    here = found;
+  }
+  if (kept && !here) {
+    std::string piece(256u << 10, '\0');
+    ARCA_CHECK(unpack(header.name, [&]() -> result<std::string_view> {
+      const ssize_t n = ::read(kept.get(), piece.data(), piece.size());
+      if (n < 0) return fail_errno("read a layer's copy");
+      return std::string_view(piece.data(), static_cast<size_t>(n));
+    }));
+  } else if (!here) {
+    ARCA_CHECK(unpack(header.name, bytes));
   }
   if (options_.on_progress) {
     progress.done = true;
     options_.on_progress(progress);
   }
   return {};
+}
+
+result<void> archive_members::unpack(const std::string& name, const archive::byte_source& bytes) {
+  ARCA_CHECK(settle(1));
+  layer_expectation expected;
+  expected.blob_digest = blob_in_name(name);
+  ARCA_TRY(begun, layers_.begin(std::move(expected)));
+  const std::shared_ptr<layer_writer> writer = std::move(begun);
+  found_[name] = {writer, {}, {}};
+  unfinished_.push_back(name);
+  for (;;) {
+    ARCA_TRY(piece, bytes());
+    if (piece.empty()) return {};
+    ARCA_CHECK(writer->feed(piece));
+  }
+}
+
+/// A member that may be a layer of the store under a name that does not tell: its bytes go to a file that is nobody's
+/// (`kept`, read from the start) and its digest decides. Cheaper by far than to unpack what is there.
+result<bool> archive_members::is_here(const std::string& name, const archive::byte_source& bytes, unique_fd& kept) {
+  auto file = fs::open(layers_.folder(), O_TMPFILE | O_RDWR);
+  if (!file) return false;  // a file system without such files
+  sha256 hash;
+  for (;;) {
+    ARCA_TRY(piece, bytes());
+    if (piece.empty()) break;
+    hash.update(piece);
+    ARCA_CHECK(fs::write_all(file->get(), piece));
+  }
+  if (::lseek(file->get(), 0, SEEK_SET) != 0) return fail_errno("lseek");
+  kept = std::move(*file);
+  const std::string digest = "sha256:" + hash.hex(), promised = blob_in_name(name);
+  const auto there = layers_.find_bytes(digest);
+  if (!there || (!promised.empty() && promised != digest)) return false;
+  found_[name] = {nullptr, there->diff_id, digest};
+  return true;
 }
 
 /// Waits for writers until at most `leave` still work: one layer's tail overlaps the next one's head.

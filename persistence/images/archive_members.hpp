@@ -9,6 +9,7 @@
 #include <string>
 
 #include "persistence/archive/member_reader.hpp"
+#include "persistence/base/unique_fd.hpp"
 #include "persistence/images/image_archive.hpp"
 
 namespace arca::images {
@@ -34,6 +35,8 @@ class archive_members {
  private:
   result<void> take_file(archive::member_reader& reader, const archive::member_header& header);
   result<void> take_layer(archive::member_reader& reader, const archive::member_header& header, std::string head);
+  result<void> unpack(const std::string& name, const archive::byte_source& bytes);
+  result<bool> is_here(const std::string& name, const archive::byte_source& bytes, unique_fd& kept);
   result<void> settle(size_t leave);
 
   layer_store& layers_;

@@ -117,6 +117,49 @@ int left_over(const test::scratch_store& s) {
 
 }  // namespace
 
+TEST_CASE("what the store has is not unpacked again, whatever its member is called") {
+  const made_image image({layer("a"), layer("b")});
+  oci_blobs oci;
+  const json packed = oci.add_image(image, true);
+  const std::string archives[] = {
+      tar_builder()
+          .file("x/layer.tar", image.layers[0])
+          .file("y/layer.tar", image.layers[1])
+          .file(image.hex() + ".json", image.config)
+          .file("manifest.json", manifest_json(image, {"x/layer.tar", "y/layer.tar"}, {"a:1"}))
+          .done(),
+      oci.done(json::array({packed}))};
+  const auto& archive = archives[GENERATE(0, 1)];
+  test::scratch_store s;
+  REQUIRE(load(s, archive));
+  s.limits.extract.max_entries = 0;  // unpacking anything would fail now
+  s.reopen();
+  const auto again = load(s, archive);
+  INFO((again ? std::string() : again.error().message()));
+  REQUIRE(again);
+  CHECK(again->front().id == image.id);
+  CHECK(left_over(s) == 0);
+  // The same size, another content: it is looked at.
+  const made_image other({layer("c")});
+  const auto refused = load(s, tar_builder()
+                                   .file("x/layer.tar", other.layers[0])
+                                   .file(other.hex() + ".json", other.config)
+                                   .file("manifest.json", manifest_json(other, {"x/layer.tar"}, {}))
+                                   .done());
+  REQUIRE_FALSE(refused);
+  CHECK_THAT(refused.error().message(), Catch::Contains("more than 0 entries"));
+  s.limits = {};
+  s.reopen();
+  REQUIRE(load(s, tar_builder()
+                      .file("x/layer.tar", other.layers[0])
+                      .file(other.hex() + ".json", other.config)
+                      .file("manifest.json", manifest_json(other, {"x/layer.tar"}, {}))
+                      .done()));
+  const auto there = s.store->find(digest_of(other.layers[0]));
+  REQUIRE(there);
+  CHECK(fs::read_file(there->diff_dir + "/c") == "content of c");
+}
+
 TEST_CASE("docker-archives of every maker load") {
   const made_image image({layer("a"), layer("b"), layer("a")});
   std::string tar;

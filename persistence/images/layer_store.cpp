@@ -230,6 +230,20 @@ std::optional<layer_info> layer_store::find_diff(const std::string& diff_id) con
   return std::nullopt;
 }
 
+std::optional<layer_info> layer_store::find_bytes(const std::string& digest) const {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [chain, layer] : layers_)
+    if (layer.info.diff_id == digest || layer.info.blob_digest == digest) return layer.info;
+  return std::nullopt;
+}
+
+bool layer_store::has_size(uint64_t bytes) const {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [chain, layer] : layers_)
+    if (layer.info.tar_size == bytes || (!layer.info.blob_digest.empty() && layer.info.blob_size == bytes)) return true;
+  return false;
+}
+
 std::vector<layer_info> layer_store::list() const {
   const std::lock_guard lock(mutex_);
   std::vector<layer_info> out;

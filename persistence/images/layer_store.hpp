@@ -111,6 +111,10 @@ class layer_store {
 
   /// A layer with this diff id, on whatever chain.
   std::optional<layer_info> find_diff(const std::string& diff_id) const;
+  /// A layer whose tar has this digest, or that came from a compressed blob with it.
+  std::optional<layer_info> find_bytes(const std::string& digest) const;
+  /// Whether any layer's tar or compressed blob has this many bytes: worth a look at the digest.
+  bool has_size(uint64_t bytes) const;
 
   /// Takes a layer out: it is invisible when this returns. The answer is the folder whose deletion, which may take long,
   /// is left to the caller (open() deletes it too); empty when there was no such layer.
