@@ -35,7 +35,7 @@ class container : public tracked<container_internal::base> {
   void create_named(const std::string& name);
   void acquire_volumes(size_t next);
   void make_files();
-  void create_done(const result<void>& files);
+  void create_done(const result<std::vector<std::string>>& layers);
   void create_failed(const error& why);
 
   // ---- start and exit (container_lifecycle.cpp)

@@ -136,14 +136,15 @@ void container::make_files() {
   offload(
       this, *s_.ctx.port, *s_.ctx.pool,
       [record = record_, plan = plan_, dir = container_dir()] { return make_container_files(record, plan, dir); },
-      [this](const result<void>& files) { create_done(files); });
+      [this](const result<std::vector<std::string>>& layers) { create_done(layers); });
 }
 
-void container::create_done(const result<void>& files) {
-  if (!files) {
-    create_failed(files.error());
+void container::create_done(const result<std::vector<std::string>>& layers) {
+  if (!layers) {
+    create_failed(layers.error());
     return;
   }
+  record_.layers = *layers;
   make_io();
   save([this](const caf::error& e) {
     if (e) {

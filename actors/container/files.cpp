@@ -6,6 +6,7 @@
 #include "actors/volume/copy_up.hpp"
 #include "persistence/base/failpoint.hpp"
 #include "persistence/base/fs.hpp"
+#include "persistence/images/init_layer.hpp"
 #include "persistence/images/overlay.hpp"
 #include "vm/oci/rootfs.hpp"
 #include "vm/oci/user.hpp"
@@ -14,10 +15,11 @@ namespace arca {
 namespace {
 
 /// What needs the image's files: made in the writable layer through a detached overlay.
-result<void> prepare_rootfs(const model::container_record& record, const std::vector<model::mount_plan>& plan,
-                            const std::string& dir, const std::string& cwd) {
+result<void> prepare_rootfs(const model::container_record& record, const std::vector<std::string>& layers,
+                            const std::vector<model::mount_plan>& plan, const std::string& dir,
+                            const std::string& cwd) {
   images::overlay_spec spec;
-  spec.lower = record.layers;
+  spec.lower = layers;
   spec.upper = dir + "/upper";
   spec.work = dir + "/work";
   ARCA_TRY(root, images::mount_overlay(spec));
@@ -41,8 +43,10 @@ result<void> prepare_rootfs(const model::container_record& record, const std::ve
 
 }  // namespace
 
-result<void> make_container_files(const model::container_record& record, const std::vector<model::mount_plan>& plan,
-                                  const std::string& dir) {
+result<std::vector<std::string>> make_container_files(const model::container_record& record,
+                                                      const std::vector<model::mount_plan>& plan,
+                                                      const std::string& dir) {
+  ARCA_TRY(layers, images::with_init_layer(record.layers));
   const std::string temporary = dir + ".new";
   ARCA_CHECK(fs::remove_tree(temporary));
   ARCA_CHECK(fs::make_dirs(temporary, 0711));
@@ -51,18 +55,18 @@ result<void> make_container_files(const model::container_record& record, const s
   bool volumes = false;
   for (const auto& mount : plan) volumes = volumes || mount.point.type == "volume";
   if ((!cwd.empty() && cwd != "/") || volumes) {
-    auto prepared = prepare_rootfs(record, plan, temporary, cwd);
+    auto prepared = prepare_rootfs(record, layers, plan, temporary, cwd);
     if (!prepared) {
       // The caller hears why; what could not be removed is swept at the next start.
       if (auto removed = fs::remove_tree(temporary); !removed)
         return fail(prepared.error().wrap(removed.error().message()));
-      return prepared;
+      return fail(prepared.error());
     }
   }
   failpoint::reached("before-container-folder");
   if (::rename(temporary.c_str(), dir.c_str()) != 0) return fail_errno("rename " + temporary);
   failpoint::reached("container-folder");
-  return {};
+  return std::move(layers);
 }
 
 }  // namespace arca

@@ -2,7 +2,6 @@
 // working directory is made in the writable layer, fresh volumes get the image's content.
 #pragma once
 #include <string>
-
 #include <vector>
 
 #include "actors/model/container_record.hpp"
@@ -11,8 +10,10 @@
 
 namespace arca {
 
-/// Blocking. All or nothing: made under a temporary name and renamed into place.
-result<void> make_container_files(const model::container_record& record, const std::vector<model::mount_plan>& plan,
-                                  const std::string& dir);
+/// Blocking. All or nothing: made under a temporary name and renamed into place. The answer is the container's layers:
+/// the record's with the init layer (persistence/images/init_layer.hpp) on top.
+result<std::vector<std::string>> make_container_files(const model::container_record& record,
+                                                      const std::vector<model::mount_plan>& plan,
+                                                      const std::string& dir);
 
 }  // namespace arca

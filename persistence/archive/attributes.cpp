@@ -17,8 +17,11 @@ namespace {
 
 constexpr la_int64_t max_id = 0xfffffffe;  // 2^32-1 means "leave it" to chown(2)
 
+/// A time before 1970, or more than 2^63-1 ns behind it, is 1970: Docker does so.
 timespec stamp(time_t seconds, long nanoseconds) {
   if (nanoseconds < 0 || nanoseconds > 999'999'999) nanoseconds = 0;
+  constexpr time_t last = 9'223'372'036;
+  if (seconds < 0 || seconds > last || (seconds == last && nanoseconds > 854'775'807)) return {0, 0};
   return {seconds, nanoseconds};
 }
 

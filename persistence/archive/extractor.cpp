@@ -93,8 +93,11 @@ class extraction {
     place at{parent, std::string(base), std::string(parent.path), shown};
     if (!at.path.empty()) at.path += '/';
     at.path += base;
-    if (const char* target = archive_entry_hardlink(entry)) return hard_link(at, target);
     ARCA_TRY(attrs, attributes_of(entry, options_));
+    if (const char* target = archive_entry_hardlink(entry)) {
+      ARCA_CHECK(hard_link(at, target));
+      return attributes_of_link(entry, at, attrs);
+    }
     switch (archive_entry_filetype(entry)) {
       case AE_IFDIR:
         return folder(entry, at, attrs);
@@ -308,6 +311,27 @@ class extraction {
       ARCA_CHECK(replace(at, false));
     }
     return fail(errc::internal, "link " + at.path + ": it keeps coming back");
+  }
+
+  /// The header of a further name counts for the file, too; nearly always it says the same again.
+  result<void> attributes_of_link(archive_entry* entry, const place& at, const attributes& attrs) {
+    struct stat st {};
+    if (::fstatat(at.parent.fd, at.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return fail_errno("stat " + at.path);
+    const bool moved = st.st_uid != attrs.uid || st.st_gid != attrs.gid;
+    if (moved && ::fchownat(at.parent.fd, at.name.c_str(), attrs.uid, attrs.gid, AT_SYMLINK_NOFOLLOW) != 0)
+      return fail_errno("chown " + at.path);
+    if (archive_entry_xattr_count(entry) > 0)
+      ARCA_CHECK(set_xattrs(entry, proc_path(at.parent.fd) + "/" + at.name, options_, out_.dropped, acl_));
+    if (S_ISLNK(st.st_mode)) return {};
+    if (moved || (st.st_mode & 07777) != attrs.mode) {
+      const unique_fd fd(::openat(at.parent.fd, at.name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+      if (!fd || ::chmod(proc_path(fd.get()).c_str(), attrs.mode) != 0) return fail_errno("chmod " + at.path);
+    }
+    const auto& when = attrs.when[1];
+    if (st.st_mtim.tv_sec == when.tv_sec && st.st_mtim.tv_nsec == when.tv_nsec) return {};
+    if (::utimensat(at.parent.fd, at.name.c_str(), attrs.when.data(), AT_SYMLINK_NOFOLLOW) != 0)
+      return fail_errno("set times of " + at.path);
+    return {};
   }
 
   bool must_chmod(mode_t mode) const { return !layer() || acl_ || (mode & (umask_ | 07000)) != 0; }

@@ -66,6 +66,7 @@ std::map<std::string, std::string> describe(const std::string& root) {
     // A folder without an entry of its own in the archive has the time of unpacking.
     if (S_ISDIR(st.st_mode) && st.st_mtim.tv_sec > ::time(nullptr) - 3600 && st.st_mtim.tv_sec <= ::time(nullptr))
       st.st_mtim = {};
+    if (st.st_mtim.tv_sec < 0) st.st_mtim = {};  // Docker and we: no time before 1970
     std::snprintf(text, sizeof text, "%o %u:%u %lld.%09ld %llx", st.st_mode, st.st_uid, st.st_gid,
                   static_cast<long long>(st.st_mtim.tv_sec), st.st_mtim.tv_nsec,
                   static_cast<unsigned long long>(st.st_rdev));

@@ -198,6 +198,9 @@ void layer_store::take_up(const std::string& name, const std::string& boot_id) {
     if (hex_of(meta.info.chain_id) != name) return fail(errc::internal, "meta.json belongs to another layer");
     struct stat st {};
     if (::lstat((path + "/diff").c_str(), &st) != 0 || !S_ISDIR(st.st_mode)) return fail_errno("diff");
+    ARCA_TRY(parts, fs::list(path));
+    for (const auto& part : parts)
+      if (starts_with(part, "init-")) remove_quietly(path + "/" + part);  // an unfinished init_layer
     // Unpacked before the host went down, and nobody knows whether it reached the disk.
     if (!meta.synced && meta.boot_id != boot_id)
       ARCA_CHECK(read_checked(path, meta, [](std::string_view) -> result<void> { return {}; }));
