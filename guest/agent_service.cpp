@@ -95,7 +95,10 @@ class event_stream final : public grpc::ServerWriteReactor<pb::Event> {
     }
   }
   void OnCancel() override { end(grpc::Status::CANCELLED); }
-  void OnDone() override { done_(this); }
+  void OnDone() override {
+    { const std::lock_guard lock(guard_); }  // who called Finish may still be leaving
+    done_(this);
+  }
 
  private:
   std::function<void(event_stream*)> done_;

@@ -14,18 +14,7 @@
 #include <typeinfo>
 #include <vector>
 
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#include <sanitizer/tsan_interface.h>
-// Debian's libcaf_core is not instrumented: tell TSan about the hand-over of messages and actors.
-#define ARCA_TSAN_RELEASE(p) __tsan_release(const_cast<void*>(static_cast<const void*>(p)))
-#define ARCA_TSAN_ACQUIRE(p) __tsan_acquire(const_cast<void*>(static_cast<const void*>(p)))
-#endif
-#endif
-#ifndef ARCA_TSAN_RELEASE
-#define ARCA_TSAN_RELEASE(p) ((void)0)
-#define ARCA_TSAN_ACQUIRE(p) ((void)0)
-#endif
+#include "persistence/base/tsan.hpp"
 
 namespace arca {
 
@@ -68,6 +57,7 @@ int64_t steady_ns();
 /// Notes the type of the first element of a message.
 void note_message(actor_stats& stats, const caf::type_erased_tuple& content);
 
+/// It also tells TSan about the hand-over of messages and actors, which libcaf_core does out of its sight.
 /// class x : public tracked<x_actor::base> { x(caf::actor_config& c, engine_context& ctx) : tracked(c, *ctx.actors,
 /// "/images", "image_manager") … }
 template <class Base>

@@ -66,7 +66,7 @@ class Engine:
         # What sanitizers find in the daemon and its agents (asan and tsan presets) goes to files that close() looks at.
         self.reports = self.dir + "/sanitizer"
         self.env = dict(os.environ, **(env or {}))
-        options = {"ASAN": "", "UBSAN": ":print_stacktrace=1", "TSAN": ":print_suppressions=0:suppressions=" + SUPPRESSIONS}
+        options = {"ASAN": "", "UBSAN": ":print_stacktrace=1", "TSAN": ":ignore_noninstrumented_modules=1:print_suppressions=0:suppressions=" + SUPPRESSIONS}
         for name, more in options.items():
             given = self.env.get(name + "_OPTIONS")
             self.env[name + "_OPTIONS"] = (given + ":" if given else "") + "log_path=" + self.reports + more

@@ -69,7 +69,8 @@ class image_engine {
     ctx.events = nullptr;
     caf::anon_send_exit(ctx.store, caf::exit_reason::user_shutdown);
     ctx.store = nullptr;
-    system_->await_all_actors_done();  // they use the pool to their end
+    ctx.actors->await_empty(std::chrono::seconds(20));  // they use the pool to their end
+    system_->await_all_actors_done();
     ctx.pool.reset();
     ctx.port.reset();
     system_.reset();

@@ -98,6 +98,7 @@ struct small_daemon {
     caf::anon_send_exit(watcher, caf::exit_reason::user_shutdown);
     ctx.machines = nullptr;
     watcher = nullptr;
+    ctx.actors->await_empty(20s);
     ctx.port.reset();
     system.reset();
     ctx.processes.reset();

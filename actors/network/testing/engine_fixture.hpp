@@ -60,6 +60,7 @@ class small_engine {
     ctx.volumes = nullptr;
     ctx.store = nullptr;
     ctx.events = nullptr;
+    ctx.actors->await_empty(std::chrono::seconds(20));
     system_->await_all_actors_done();
     ctx.pool.reset();
     ctx.port.reset();
