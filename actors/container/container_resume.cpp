@@ -116,7 +116,20 @@ void container::adopted(const adopted_machine& found) {
     init_exited(report);
     return;
   }
-  record_.state.status = found.paused ? container_status::paused : container_status::running;
+  // Frozen, but nobody was told of a pause: the old daemon died while it paused or killed the container.
+  const bool stray_freeze = found.paused && before != container_status::paused && before != container_status::stopping;
+  record_.state.status = found.paused && !stray_freeze ? container_status::paused : container_status::running;
+  if (stray_freeze) {
+    pause_machine thaw;
+    thaw.container_id = record_.id;
+    thaw.pause = false;
+    request(machine_, caf::infinite, std::move(thaw))
+        .then([] {},
+              [this](caf::error& e) {
+                log::warn("container stays frozen", log::kv("container", record_.id),
+                          log::kv("reason", from_caf(e).message()));
+              });
+  }
   log::info("container adopted", log::kv("container", record_.id), log::kv("pid", record_.state.pid));
   if (before == container_status::stopping) {  // the row stays so: nothing is saved before the stop is
     stop_again();

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """kill -9 of the daemon: running containers run on, exit codes and every log line survive, nothing stays behind."""
+import glob
 import os
 import random
 import sys
@@ -54,6 +55,24 @@ class Crash(unittest.TestCase):
         s = wait_for(lambda: self.state("gone")["Status"] == "exited" and self.state("gone"), 10, "the exit to be known")
         self.assertEqual(s["ExitCode"], 42)
         self.assertEqual(self.e.docker("logs", "gone").out, "bye\n")
+
+    def test_a_container_that_was_frozen_without_a_pause_thaws(self):
+        # What a daemon leaves that dies between freezing and killing (cgroup v1 has no cgroup.kill).
+        self.e.docker("run", "-d", "--name", "cold", "busybox", "sleep", "300")
+        self.e.docker("run", "-d", "--name", "paused", "busybox", "sleep", "300")
+        self.e.docker("pause", "paused")
+        cid = self.e.json("GET", "/containers/cold/json")["Id"]
+        self.e.kill9()
+        states = (glob.glob("/sys/fs/cgroup/freezer%s/*%s*/freezer.state" % (self.e.cgroup, cid)) +
+                  glob.glob("/sys/fs/cgroup%s/*%s*/cgroup.freeze" % (self.e.cgroup, cid)))
+        self.assertEqual(len(states), 1, states)
+        with open(states[0], "w") as f:
+            f.write("FROZEN" if states[0].endswith("state") else "1")
+        self.e.start()
+        wait_for(lambda: self.state("cold")["Status"] == "running", 10, "the container to run")
+        self.assertEqual(self.e.docker("exec", "cold", "echo", "warm", timeout=20).out, "warm\n")
+        self.assertEqual(self.state("paused")["Status"], "paused")
+        self.e.docker("unpause", "paused")
 
     def test_restart_policy_goes_on(self):
         self.e.docker("run", "-d", "--name", "always", "--restart", "always", "busybox", "sh", "-c", "sleep 0.3; exit 1")
