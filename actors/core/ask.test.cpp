@@ -42,6 +42,8 @@ class echo : public tracked<echo_actor::base> {
         [](const remove_volume&) -> caf::result<void> { return caf::unit; },
     };
   }
+  // A promise holds its actor: kept ones would keep each other alive.
+  void on_exit() override { never_.clear(); }
 
  private:
   std::vector<caf::typed_response_promise<json_document>> never_;
