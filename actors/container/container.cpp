@@ -104,7 +104,6 @@ commit_rows row_of(const model::container_record& record) {
 }  // namespace
 
 void container::show(done then) {
-  shown_.clear();
   publish_container p;
   p.entry = entry();
   request(manager_, caf::infinite, std::move(p))
@@ -112,13 +111,11 @@ void container::show(done then) {
 }
 
 void container::save(done then) {
-  shown_.clear();
   request(s_.ctx.store, caf::infinite, row_of(record_))
       .then([this, then] { show(then); }, [then](caf::error& e) { then(std::move(e)); });
 }
 
 void container::save_behind() {
-  shown_.clear();
   request(s_.ctx.store, caf::infinite, row_of(record_))
       .then([] {},
             [this](caf::error& e) {

@@ -138,10 +138,8 @@ class container : public tracked<container_internal::base> {
   std::function<void(const result<created_container>&)> create_finished_;
   std::vector<std::string> create_warnings_;
   std::string wanted_name_;
-  nlohmann::json create_body_;            ///< until the row is made
-  std::vector<model::mount_plan> plan_;   ///< the same
-  std::string shown_;                     ///< inspect's answer for the record as it is; empty: to be made
-  std::vector<std::string> shown_execs_;  ///< … and these execs
+  nlohmann::json create_body_;           ///< until the row is made
+  std::vector<model::mount_plan> plan_;  ///< the same
 };
 
 }  // namespace arca

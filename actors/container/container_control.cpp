@@ -355,12 +355,8 @@ caf::result<json_document> container::inspect(const inspect_container& request) 
   extras.exec_ids = s_.execs.of_container(record_.id);
   extras.data_root = s_.ctx.config.data_root;
   if (!request.size) {
-    if (shown_.empty() || shown_execs_ != extras.exec_ids) {
-      shown_ = model::inspect_json(record_, extras);
-      shown_execs_ = extras.exec_ids;
-    }
     json_document d;
-    d.text = shown_;
+    d.text = model::inspect_json(record_, extras);
     promise.deliver(std::move(d));
     return promise;
   }

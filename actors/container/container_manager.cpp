@@ -1,6 +1,5 @@
 // container_manager: owns names and the directory, supervises the container actors. Never does anything slow: a create
 // is delegated to the new container's actor, which answers the caller itself.
-#include <malloc.h>
 #include <caf/actor_system.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
@@ -16,6 +15,7 @@
 #include "actors/model/list_filters.hpp"
 #include "actors/model/summary.hpp"
 #include "persistence/base/log.hpp"
+#include "persistence/base/memory.hpp"
 #include "persistence/base/text.hpp"
 
 namespace arca {
@@ -53,13 +53,11 @@ class container_manager : public tracked<container_manager_internal::base> {
         [this](const reserve_name& request) { return reserve(request); },
         [this](const withdraw_container& request) -> caf::result<void> {
           withdraw(request.id);
-          trim_memory later;
-          later.ticket = ++trim_ticket_;
-          delayed_send(this, trim_delay, std::move(later));
+          trim_later();
           return caf::unit;
         },
         [this](const trim_memory& t) {
-          if (t.ticket == trim_ticket_) s_.ctx.pool->post([] { ::malloc_trim(0); });
+          if (t.ticket == trim_ticket_) s_.ctx.pool->post(give_back_memory);
         },
     };
   }
@@ -199,6 +197,14 @@ class container_manager : public tracked<container_manager_internal::base> {
     s_.directory.set(directory::of(std::move(entries)));
     deliver_ok(promise);
     finish();
+    trim_later();
+  }
+
+  /// What a start or many removals needed is given back once nothing of the kind has come for a while.
+  void trim_later() {
+    trim_memory later;
+    later.ticket = ++trim_ticket_;
+    delayed_send(this, trim_delay, std::move(later));
   }
 
   caf::result<json_document> prune(const prune_containers& request) {

@@ -2,6 +2,16 @@
 
 namespace arca {
 
+std::shared_ptr<const std::string> inspect_view::text(const model::container_record& r,
+                                                      const model::inspect_extras& extras) const {
+  const std::lock_guard guard(lock_);
+  if (text_ == nullptr || execs_ != extras.exec_ids) {
+    text_ = std::make_shared<const std::string>(model::inspect_json(r, extras));
+    execs_ = extras.exec_ids;
+  }
+  return text_;
+}
+
 result<container_entry> directory::find(std::string_view name) const {
   const std::string key(name);
   if (const auto found = by_id_.find(key); found != by_id_.end()) return found->second;
@@ -51,6 +61,7 @@ std::shared_ptr<const directory> directory::without(const std::string& id) const
 void exec_index::put(const std::string& id, const std::string& container_id, exec_actor handle) {
   const std::lock_guard guard(lock_);
   by_id_[id] = {container_id, std::move(handle)};
+  by_container_[container_id].insert(id);
 }
 
 result<exec_actor> exec_index::find(const std::string& id) const {
@@ -62,20 +73,19 @@ result<exec_actor> exec_index::find(const std::string& id) const {
 
 std::vector<std::string> exec_index::of_container(const std::string& container_id) const {
   const std::lock_guard guard(lock_);
-  std::vector<std::string> ids;
-  for (const auto& [id, e] : by_id_)
-    if (e.container_id == container_id) ids.push_back(id);
-  return ids;
+  const auto found = by_container_.find(container_id);
+  if (found == by_container_.end()) return {};
+  return {found->second.begin(), found->second.end()};
 }
 
 void exec_index::erase_container(const std::string& container_id) {
   std::vector<exec_actor> ended;  // handles are released outside the lock
   const std::lock_guard guard(lock_);
-  std::erase_if(by_id_, [&](auto& item) {
-    if (item.second.container_id != container_id) return false;
-    ended.push_back(std::move(item.second.handle));
-    return true;
-  });
+  const auto found = by_container_.find(container_id);
+  if (found == by_container_.end()) return;
+  for (const auto& id : found->second)
+    if (auto e = by_id_.extract(id)) ended.push_back(std::move(e.mapped().handle));
+  by_container_.erase(found);
 }
 
 }  // namespace arca

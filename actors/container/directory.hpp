@@ -5,19 +5,33 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "actors/model/container_record.hpp"
+#include "actors/model/inspect.hpp"
 #include "actors/protocol/container.hpp"
 
 namespace arca {
+
+/// GET /containers/ID/json of one published record: made when somebody asks first, kept until the record changes.
+class inspect_view {
+ public:
+  std::shared_ptr<const std::string> text(const model::container_record& r, const model::inspect_extras& extras) const;
+
+ private:
+  mutable std::mutex lock_;
+  mutable std::vector<std::string> execs_;
+  mutable std::shared_ptr<const std::string> text_;
+};
 
 struct container_entry {
   std::shared_ptr<const model::container_record> record;
   std::shared_ptr<const std::string>
       summary;  ///< GET /containers/json element, ready but for "Status" (model/summary.hpp)
+  std::shared_ptr<const inspect_view> inspect = std::make_shared<const inspect_view>();
   container_actor handle;
 };
 
@@ -76,6 +90,7 @@ class exec_index {
   };
   mutable std::mutex lock_;
   std::map<std::string, entry> by_id_;
+  std::map<std::string, std::set<std::string>> by_container_;
 };
 
 }  // namespace arca

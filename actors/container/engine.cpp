@@ -3,7 +3,6 @@
 #include "actors/engine.hpp"
 
 #include <fcntl.h>
-#include <malloc.h>
 #include <sys/file.h>
 
 #include <caf/all.hpp>
@@ -116,10 +115,7 @@ result<std::unique_ptr<engine>> engine::start(caf::actor_system& system, setting
   if (auto recovered = ask_sync(system, ctx.containers, std::chrono::seconds(60), recover_containers()); !recovered)
     return fail(recovered.error().wrap("recovery of containers"));
   // Listed before the first request can be served: what a create makes later is none of these.
-  ctx.pool->post([doomed = folders_of_no_container(ctx.config, *e->containers())] {
-    sweep(doomed);
-    ::malloc_trim(0);
-  });
+  ctx.pool->post([doomed = folders_of_no_container(ctx.config, *e->containers())] { sweep(doomed); });
   return e;
 }
 
@@ -146,6 +142,8 @@ void engine::stop() {
   end(ctx.containers);
   end(ctx.machines);
   end(ctx.volumes);
+  if (auto put_away = ask_sync(*impl_->system, ctx.networks, actors_patience, remove_idle_devices()); !put_away)
+    log::warn("network devices stay", log::kv("reason", put_away.error().message()));
   end(ctx.networks);
   end(ctx.images);
   end(ctx.events);

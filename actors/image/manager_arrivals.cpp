@@ -9,6 +9,7 @@
 #include "actors/streams/byte_channel.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/log.hpp"
+#include "persistence/base/memory.hpp"
 #include "persistence/base/sha256.hpp"
 #include "persistence/base/text.hpp"
 
@@ -82,7 +83,11 @@ void image_manager::make_durable() {
   sync_wanted_ = false;
   syncing_ = true;
   offload(
-      this, *ctx_.port, *ctx_.pool, [layers = layers_] { return layers->sync(); },
+      this, *ctx_.port, *ctx_.pool,
+      [layers = layers_] {
+        give_back_memory();  // unpacking is over
+        return layers->sync();
+      },
       [this](const result<void>& synced) {
         syncing_ = false;
         if (!synced) log::warn("layers are not on disk yet", log::kv("error", synced.error().message()));

@@ -50,12 +50,13 @@ class network_manager : public tracked<network_manager_actor::base> {
   void ask_child(const allocate_endpoint& wanted, caf::typed_response_promise<endpoint> promise);
   void publish(const endpoint& e, const std::string& container, caf::typed_response_promise<endpoint> promise);
   static bool ready(const known_network& n);
-  /// Makes the devices of these networks, removes that of `leaving`, and loads one firewall for all and every published
-  /// port. Rounds follow each other; who comes during one gets the next.
-  void prepare(std::set<std::string> ids, outcome then, std::string leaving = {});
+  /// Makes the devices of these networks, removes those of `leaving`, and loads one firewall for all and every
+  /// published port. Rounds follow each other; who comes during one gets the next.
+  void prepare(std::set<std::string> ids, outcome then, std::set<std::string> leaving = {});
   void run_round();
   caf::result<void> release(const release_endpoints& gone);
   caf::result<void> reconcile(const reconcile_networks& running);
+  caf::result<void> put_away();
   template <class Message>
   caf::result<void> ask_all(const std::vector<known_network*>& children, const Message& message);
 

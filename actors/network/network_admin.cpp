@@ -132,15 +132,14 @@ void network_manager::remove_known(const std::string& id, outcome then) {
     forget();
     return;
   }
-  prepare(
-      {},
-      [forget, failed](const result<void>& done) {
-        if (done)
-          forget();
-        else
-          failed(done.error());
-      },
-      id);
+  prepare({},
+          [forget, failed](const result<void>& done) {
+            if (done)
+              forget();
+            else
+              failed(done.error());
+          },
+          {id});
 }
 
 caf::result<json_document> network_manager::prune(const prune_networks& request) {

@@ -8,27 +8,12 @@
 
 #include "actors/network/bridge_options.hpp"
 #include "actors/network/ipam.hpp"
+#include "actors/network/json_fields.hpp"
 #include "persistence/base/text.hpp"
 
 namespace arca {
 namespace {
 using nlohmann::json;
-
-std::string text_of(const json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string{};
-}
-bool flag_of(const json& object, const char* key, bool otherwise = false) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_boolean() ? found->get<bool>() : otherwise;
-}
-std::map<std::string, std::string> map_of(const json& object, const char* key) {
-  std::map<std::string, std::string> all;
-  if (const auto found = object.find(key); found != object.end() && found->is_object())
-    for (const auto& [name, value] : found->items())
-      if (value.is_string()) all[name] = value.get<std::string>();
-  return all;
-}
 
 bool is_ip6_subnet(const std::string& text) {
   const auto slash = text.find('/');

@@ -83,9 +83,9 @@ bool network_manager::ready(const known_network& n) {
          net::link_index(n.record->bridge) == n.device_index;  // one ioctl: somebody may remove it
 }
 
-void network_manager::prepare(std::set<std::string> ids, outcome then, std::string leaving) {
+void network_manager::prepare(std::set<std::string> ids, outcome then, std::set<std::string> leaving) {
   wanted_.merge(ids);
-  if (!leaving.empty()) leaving_.insert(std::move(leaving));
+  leaving_.merge(leaving);
   after_round_.push_back(std::move(then));
   if (!in_round_) run_round();
 }
@@ -204,6 +204,24 @@ caf::result<void> network_manager::reconcile(const reconcile_networks& running) 
   }
   if (!bridges.empty()) prepare(std::move(bridges), [](const result<void>&) { /* logged */ });
   return ask_all(all, running);
+}
+
+caf::result<void> network_manager::put_away() {
+  std::set<std::string> idle;
+  for (const auto& [id, n] : networks_)
+    if (n.containers.empty() && !n.record->bridge.empty() && net::link_index(n.record->bridge) != 0) idle.insert(id);
+  if (idle.empty()) return caf::unit;
+  auto promise = make_response_promise<void>();
+  prepare(
+      {},
+      [promise](const result<void>& done) mutable {
+        if (done)
+          deliver_ok(promise);
+        else
+          promise.deliver(to_caf(done.error()));
+      },
+      std::move(idle));
+  return promise;
 }
 
 }  // namespace arca

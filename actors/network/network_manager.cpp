@@ -67,6 +67,7 @@ network_manager::behavior_type network_manager::make_behavior() {
       [this](const create_network& request) { return create(request); },
       [this](const remove_network& request) { return remove(request); },
       [this](const prune_networks& request) { return prune(request); },
+      [this](const remove_idle_devices&) { return put_away(); },
   };
 }
 

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "actors/network/json_fields.hpp"
 #include "persistence/base/text.hpp"
 
 namespace arca {
@@ -10,24 +11,6 @@ using json = nlohmann::ordered_json;
 
 std::string dump(const json& value) {
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
-}
-
-std::string text_of(const json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string{};
-}
-
-bool flag_of(const json& object, const char* key, bool otherwise = false) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_boolean() ? found->get<bool>() : otherwise;
-}
-
-std::map<std::string, std::string> map_of(const json& object, const char* key) {
-  std::map<std::string, std::string> all;
-  if (const auto found = object.find(key); found != object.end() && found->is_object())
-    for (const auto& [name, value] : found->items())
-      if (value.is_string()) all[name] = value.get<std::string>();
-  return all;
 }
 
 // An element of IPAM.Config: what is empty is left out, as Docker does.

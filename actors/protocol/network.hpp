@@ -83,12 +83,18 @@ struct prune_networks {
   ARCA_MESSAGE(prune_networks, filters)
 };
 
+/// The engine ends: devices and rules of networks that no running container uses go. They come back when needed.
+struct remove_idle_devices {
+  bool unused = false;
+  ARCA_MESSAGE(remove_idle_devices, unused)
+};
+
 using network_manager_actor = caf::typed_actor<
     caf::replies_to<allocate_endpoint>::with<endpoint>, caf::replies_to<release_endpoints>::with<void>,
     caf::replies_to<reconcile_networks>::with<void>, caf::replies_to<list_networks>::with<json_document>,
     caf::replies_to<inspect_network>::with<json_document>, caf::replies_to<find_network>::with<found_network>,
     caf::replies_to<create_network>::with<json_document>, caf::replies_to<remove_network>::with<void>,
-    caf::replies_to<prune_networks>::with<json_document>>;
+    caf::replies_to<prune_networks>::with<json_document>, caf::replies_to<remove_idle_devices>::with<void>>;
 }  // namespace arca
 
 CAF_BEGIN_TYPE_ID_BLOCK(arca_networks, caf::first_custom_type_id + 70)
@@ -106,4 +112,5 @@ CAF_ADD_TYPE_ID(arca_networks, (std::vector<arca::port_binding>))
 CAF_ADD_TYPE_ID(arca_networks, (arca::create_network))
 CAF_ADD_TYPE_ID(arca_networks, (arca::remove_network))
 CAF_ADD_TYPE_ID(arca_networks, (arca::prune_networks))
+CAF_ADD_TYPE_ID(arca_networks, (arca::remove_idle_devices))
 CAF_END_TYPE_ID_BLOCK(arca_networks)

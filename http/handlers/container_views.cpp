@@ -9,12 +9,8 @@
 #include "persistence/base/text.hpp"
 #include "persistence/registry/reference.hpp"
 
-using namespace std::chrono_literals;
-
 namespace arca::http {
 namespace {
-
-constexpr auto inspect_patience = 900ms;  // then the last known state answers
 
 int64_t number_at(const nlohmann::json& object, const char* key) {
   if (!object.is_object()) return 0;
@@ -124,24 +120,26 @@ awaitable<response> container_list(call& c) {
   co_return response::json(200, std::move(text));
 }
 
+// From the directory as well; only `size` asks the container's actor, which measures its files.
 awaitable<response> container_inspect(call& c) {
   const auto found = container_named(c);
   if (!found) co_return error_response(found.error());
-  inspect_container m;
-  m.size = c.req.query.flag("size");
-  const ask_options options{.deadline = m.size ? c.deadline : inspect_patience};
-  auto answer = co_await ask(c.port(), found->handle, options, std::move(m));
-  if (!answer && (answer.error().code() == errc::timeout || answer.error().code() == errc::unavailable)) {
+  std::string text;
+  if (c.req.query.flag("size")) {
+    inspect_container m;
+    m.size = true;
+    auto answer = co_await ask_with_deadline(c, found->handle, std::move(m));
+    if (!answer) co_return error_response(answer.error());
+    text = std::move(answer->text);
+  } else {
     model::inspect_extras extras;
     extras.data_root = engine_of(c).context().config.data_root;
     extras.exec_ids = engine_of(c).execs().of_container(found->record->id);
-    json_document last;
-    last.text = model::inspect_json(*found->record, extras);
-    answer = std::move(last);
+    text = *found->inspect->text(*found->record, extras);
   }
-  if (answer && c.req.version.minor != model::api_version{}.minor)
-    answer->text = model::inspect_for_version(std::move(answer->text), c.req.version);
-  co_return document(std::move(answer));
+  if (c.req.version.minor != model::api_version{}.minor)
+    text = model::inspect_for_version(std::move(text), c.req.version);
+  co_return response::json(200, std::move(text));
 }
 
 awaitable<response> container_top(call& c) {
