@@ -3,13 +3,17 @@
 namespace arca {
 
 std::shared_ptr<const std::string> inspect_view::text(const model::container_record& r,
-                                                      const model::inspect_extras& extras) const {
+                                                      const model::inspect_extras& extras,
+                                                      const model::api_version& version) const {
   const std::lock_guard guard(lock_);
-  if (text_ == nullptr || execs_ != extras.exec_ids) {
-    text_ = std::make_shared<const std::string>(model::inspect_json(r, extras));
+  if (execs_ != extras.exec_ids) {
+    by_minor_.clear();
     execs_ = extras.exec_ids;
   }
-  return text_;
+  auto& text = by_minor_[version.minor];
+  if (text == nullptr)
+    text = std::make_shared<const std::string>(model::inspect_for_version(model::inspect_json(r, extras), version));
+  return text;
 }
 
 result<container_entry> directory::find(std::string_view name) const {

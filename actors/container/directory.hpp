@@ -16,15 +16,17 @@
 
 namespace arca {
 
-/// GET /containers/ID/json of one published record: made when somebody asks first, kept until the record changes.
+/// GET /containers/ID/json of one published record as one API version shows it: made when somebody asks first, kept
+/// until the record changes or another exec session is known.
 class inspect_view {
  public:
-  std::shared_ptr<const std::string> text(const model::container_record& r, const model::inspect_extras& extras) const;
+  std::shared_ptr<const std::string> text(const model::container_record& r, const model::inspect_extras& extras,
+                                          const model::api_version& version) const;
 
  private:
   mutable std::mutex lock_;
   mutable std::vector<std::string> execs_;
-  mutable std::shared_ptr<const std::string> text_;
+  mutable std::map<int, std::shared_ptr<const std::string>> by_minor_;
 };
 
 struct container_entry {

@@ -124,22 +124,17 @@ awaitable<response> container_list(call& c) {
 awaitable<response> container_inspect(call& c) {
   const auto found = container_named(c);
   if (!found) co_return error_response(found.error());
-  std::string text;
   if (c.req.query.flag("size")) {
     inspect_container m;
     m.size = true;
     auto answer = co_await ask_with_deadline(c, found->handle, std::move(m));
     if (!answer) co_return error_response(answer.error());
-    text = std::move(answer->text);
-  } else {
-    model::inspect_extras extras;
-    extras.data_root = engine_of(c).context().config.data_root;
-    extras.exec_ids = engine_of(c).execs().of_container(found->record->id);
-    text = *found->inspect->text(*found->record, extras);
+    co_return response::json(200, model::inspect_for_version(std::move(answer->text), c.req.version));
   }
-  if (c.req.version.minor != model::api_version{}.minor)
-    text = model::inspect_for_version(std::move(text), c.req.version);
-  co_return response::json(200, std::move(text));
+  model::inspect_extras extras;
+  extras.data_root = engine_of(c).context().config.data_root;
+  extras.exec_ids = engine_of(c).execs().of_container(found->record->id);
+  co_return response::json(200, *found->inspect->text(*found->record, extras, c.req.version));
 }
 
 awaitable<response> container_top(call& c) {
