@@ -23,6 +23,8 @@ struct host_limits {
 };
 /// Of this process and kernel, read once.
 const host_limits& this_host();
+/// Of the kernel in a virtual machine (arca setup's, 6.1): the agent there may do everything.
+const host_limits& guest_kernel();
 
 struct device {
   std::string path;  ///< inside
