@@ -21,23 +21,36 @@ namespace arca::vm {
 namespace {
 constexpr const char* current_link = "/current";
 
-/// The guests that running machines were started with.
+/// Folders in `path`; none where it is missing.
+result<std::vector<std::string>> folders_in(const std::string& path) {
+  auto names = fs::list(path);
+  if (!names && names.error().code() == errc::not_found) return std::vector<std::string>();
+  if (!names) return names;
+  std::vector<std::string> out;
+  for (const auto& name : *names) {
+    struct stat st {};
+    if (::lstat((path + "/" + name).c_str(), &st) == 0 && S_ISDIR(st.st_mode)) out.push_back(path + "/" + name);
+  }
+  return out;
+}
+
+/// The guests that running machines were started with. Each kind of machine has a folder in RUN_ROOT.
 result<std::set<std::string>> versions_in_use(const std::string& run_root) {
   std::set<std::string> out;
-  const std::string machines = run_root + "/machines";
-  auto names = fs::list(machines);
-  if (!names && names.error().code() == errc::not_found) return out;
-  if (!names) return fail(names.error());
-  for (const auto& name : *names) {
-    const std::string path = machines + "/" + name + "/machine.json";
-    const auto text = fs::read_file(path, 1u << 20);
-    if (!text && text.error().code() == errc::not_found) continue;  // a namespace machine, or gone meanwhile
-    const auto document = text ? nlohmann::json::parse(*text, nullptr, false) : nlohmann::json();
-    if (!document.is_object())
-      return fail(errc::conflict,
-                  path + " cannot be read, so that its machine's guest is unknown: nothing was removed");
-    if (const auto guest = document.find("guest"); guest != document.end() && guest->is_string())
-      out.insert(guest->get<std::string>());
+  ARCA_TRY(kinds, folders_in(run_root));
+  for (const auto& kind : kinds) {
+    ARCA_TRY(machines, folders_in(kind));
+    for (const auto& machine : machines) {
+      const std::string path = machine + "/machine.json";
+      const auto text = fs::read_file(path, 1u << 20);
+      if (!text && text.error().code() == errc::not_found) continue;  // a namespace machine, or gone meanwhile
+      const auto document = text ? nlohmann::json::parse(*text, nullptr, false) : nlohmann::json();
+      if (!document.is_object())
+        return fail(errc::conflict,
+                    path + " cannot be read, so that its machine's guest is unknown: nothing was removed");
+      if (const auto guest = document.find("guest"); guest != document.end() && guest->is_string())
+        out.insert(guest->get<std::string>());
+    }
   }
   return out;
 }
@@ -75,15 +88,11 @@ result<unique_fd> lock_guests(const std::string& data_root) {
 }
 
 result<std::vector<std::string>> installed_versions(const std::string& data_root) {
-  const std::string folder = guests_folder(data_root);
-  auto names = fs::list(folder);
-  if (!names && names.error().code() == errc::not_found) return std::vector<std::string>();
-  if (!names) return names;
+  ARCA_TRY(folders, folders_in(guests_folder(data_root)));
   std::vector<std::string> out;
-  for (const auto& name : *names) {
-    struct stat st {};
-    if (name.front() == '.' || name == "packages") continue;
-    if (::lstat((folder + "/" + name).c_str(), &st) == 0 && S_ISDIR(st.st_mode)) out.push_back(name);
+  for (const auto& folder : folders) {
+    auto name = folder.substr(folder.rfind('/') + 1);
+    if (name.front() != '.' && name != "packages") out.push_back(std::move(name));
   }
   std::sort(out.begin(), out.end());
   return out;

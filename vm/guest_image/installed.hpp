@@ -19,7 +19,7 @@ result<unique_fd> lock_guests(const std::string& data_root);
 /// The versions that are installed, sorted.
 result<std::vector<std::string>> installed_versions(const std::string& data_root);
 
-/// Removes every version that is neither the current one nor named by "guest" in RUN_ROOT/machines/*/machine.json.
+/// Removes every version that is neither the current one nor named by "guest" in RUN_ROOT/*/*/machine.json.
 /// Returns those that are gone. A machine.json that cannot be read could name any of them: errc::conflict, and nothing
 /// is removed.
 result<std::vector<std::string>> prune_guests(const std::string& data_root, const std::string& run_root);

@@ -5,6 +5,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <optional>
+
 #include "guest/proto/version.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/text.hpp"
@@ -72,43 +74,44 @@ class guest_setup {
         folder_(guests_folder(order.data_root)),
         source_(folder_, order.package_file) {}
 
-  result<setup_outcome> run() {
-    auto package = source_.identify();
-    const bool known = package.has_value();
-    if (!known) {
-      if (!order_.package_file.empty()) return fail(package.error());
-      // The lists of this host may have been cleared away: the guest that is there is as good as ever.
-      if (const auto current = read_manifest(folder_ + "/" + current_version(order_.data_root))) {
-        if (const auto same = unchanged(current->package)) return *same;
-        package = current->package;
-      }
-    }
-    if (known) {
-      if (const auto same = unchanged(*package)) return *same;
+  result<setup_outcome> run() const {
+    const auto package = source_.identify();
+    if (!package && !order_.package_file.empty()) return fail(package.error());
+    std::optional<package_id> last;
+    if (const auto m = read_manifest(folder_ + "/" + current_version(order_.data_root))) last = m->package;
+    // The lists of this host may have been cleared away: then the guest that is there is as good as ever.
+    if (const auto likely = package ? *package : last) {
+      if (auto same = unchanged(*likely)) return *same;
     }
     ARCA_CHECK(check_space(folder_));
-    if (known) {
-      auto made = make(*package);
-      if (made || made.error().code() != errc::unavailable || !order_.package_file.empty()) return made;
-      note("the package lists may be old: fetching them (" + made.error().message() + ")");
-    } else {
-      note("fetching the package lists");
-    }
-    auto updated = apt::update();
-    if (auto newer = updated ? source_.identify() : result<package_id>(fail(updated.error())))
-      return make(*newer);
-    else if (updated)
-      updated =
-          fail(errc::unavailable, newer.error().message() + ": add a package source of Debian 12 or give --deb FILE");
-    // Without network a new agent still meets the kernel of the last time.
-    if (package && !source_.kept(*package).empty()) return make(*package);
-    return fail(updated.error());
+    if (!package) return with_new_lists(package.error(), last);
+    auto made = make(*package);
+    if (made || made.error().code() != errc::unavailable || !order_.package_file.empty()) return made;
+    return with_new_lists(made.error(), last);
   }
 
  private:
   void note(const std::string& text) const {
     if (order_.note) order_.note(text);
   }
+  /// After a failure that may be the fault of old lists. Without network a new agent still meets the last kernel.
+  result<setup_outcome> with_new_lists(error why, const std::optional<package_id>& last) const {
+    note("the package lists are fetched: " + why.message());
+    if (const auto updated = apt::update(); !updated) {
+      why = updated.error();
+    } else if (const auto newer = source_.identify(); !newer) {
+      why =
+          error(errc::unavailable, newer.error().message() + ": add a package source of Debian 12 or give --deb FILE");
+    } else {
+      auto made = make(*newer);
+      if (made || made.error().code() != errc::unavailable) return made;
+      why = made.error();
+    }
+    if (!last || source_.kept(*last).empty()) return fail(why);
+    note("the kernel of the last time is used: " + why.message());
+    return make(*last);
+  }
+
   std::string version_of(const package_id& package) const {
     return guest_version(package, agent_digest_, wanted_modules());
   }

@@ -287,14 +287,14 @@ TEST_CASE("prune leaves the current guest and those of running machines") {
   }
   REQUIRE(fs::make_dirs(s.run + "/machines/m1"));
   REQUIRE(fs::make_dirs(s.run + "/machines/namespace"));
-  REQUIRE(fs::make_dirs(s.run + "/machines/m2"));
+  REQUIRE(fs::make_dirs(s.run + "/vm/m2"));
   REQUIRE(fs::write_file_atomic(s.run + "/machines/m1/machine.json", "{\"guest\": \"" + versions[1] + "\"}"));
-  REQUIRE(fs::write_file_atomic(s.run + "/machines/m2/machine.json", "{"));
+  REQUIRE(fs::write_file_atomic(s.run + "/vm/m2/machine.json", "{"));
   const auto refused = prune_guests(s.data, s.run);
   REQUIRE_FALSE(refused.has_value());
   CHECK(has(refused.error().message(), "nothing was removed"));
   CHECK(installed_versions(s.data).value().size() == 3);
-  REQUIRE(fs::remove_tree(s.run + "/machines/m2"));
+  REQUIRE(fs::remove_tree(s.run + "/vm/m2"));
   CHECK(prune_guests(s.data, s.run).value() == std::vector<std::string>{versions[0]});
   CHECK(installed_versions(s.data).value().size() == 2);
   REQUIRE(fs::remove_tree(s.run + "/machines/m1"));
