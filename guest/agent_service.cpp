@@ -13,6 +13,7 @@
 #include "guest/agent_log.hpp"
 #include "guest/fd_passing.hpp"
 #include "guest/proto/agent.grpc.pb.h"
+#include "guest/proto/version.hpp"
 #include "guest/quiet_grpc.hpp"
 
 namespace arca::guest {
@@ -21,7 +22,7 @@ namespace pb = arca::agent::v1;
 using unary = grpc::ServerUnaryReactor;
 using context = grpc::CallbackServerContext;
 
-constexpr uint32_t protocol_version = 1;
+constexpr uint32_t protocol_version = agent_protocol_version;
 constexpr int most_received = 4 << 20;
 constexpr int look_ahead = 256 << 10;
 constexpr size_t most_connections = 16;

@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "guest/proto/agent.grpc.pb.h"
+#include "guest/proto/version.hpp"
 #include "persistence/base/tsan.hpp"
 
 namespace arca::vm {
@@ -227,7 +228,7 @@ agent_client::~agent_client() {
 
 void agent_client::hello(uint64_t generation, milliseconds limit, callback<agent_hello> done) {
   proto::HelloRequest request;
-  request.set_protocol_version(1);
+  request.set_protocol_version(agent_protocol_version);
   request.set_generation(generation);
   start<proto::HelloRequest, proto::HelloReply>(
       state_, &proto::Agent::Stub::async::Hello, std::move(request), limit,
