@@ -25,6 +25,19 @@ result<unique_fd> open_parent(int root, const std::string& path, std::string& na
   return open_in(root, slash == std::string::npos ? "." : path.substr(0, slash + 1), O_PATH | O_DIRECTORY);
 }
 
+// Writes another file and puts it in the place of this one. 0 or errno.
+int replace(int folder, const std::string& name, const std::string& content, unsigned mode) {
+  const std::string beside = ".arca-" + random_hex(8);
+  const unique_fd file(openat(folder, beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!file) return errno;
+  if (fs::write_all(file.get(), content) && fchmod(file.get(), mode) == 0 &&
+      renameat(folder, beside.c_str(), folder, name.c_str()) == 0)
+    return 0;
+  const int failure = errno;
+  unlinkat(folder, beside.c_str(), 0);
+  return failure;
+}
+
 // The content of a file that cannot be replaced.
 result<void> overwrite(int folder, const std::string& name, const std::string& content) {
   // Looked at before it is opened for good: opening a device or a pipe does things.
@@ -84,19 +97,13 @@ result<void> write_file_in(int root, const std::string& path, const std::string&
   if ((mode & ~07777U) != 0) return fail(errc::invalid_argument, "invalid mode");
   std::string name;
   ARCA_TRY(folder, open_parent(root, path, name));
-  const std::string beside = ".arca-" + random_hex(8);
-  {
-    unique_fd file(openat(folder.get(), beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!file) return errno == EROFS ? overwrite(folder.get(), name, content) : fail_errno("write " + path);
-    auto written = fs::write_all(file.get(), content);
-    if (written && fchmod(file.get(), mode) != 0) written = fail_errno("write " + path);
-    if (written && renameat(folder.get(), beside.c_str(), folder.get(), name.c_str()) == 0) return {};
-    const int failure = errno;
-    unlinkat(folder.get(), beside.c_str(), 0);
-    if (!written) return written;
-    if (failure != EBUSY) return fail(errno_error("write " + path, failure));
-  }
-  return overwrite(folder.get(), name, content);
+  const int failure = replace(folder.get(), name, content, mode);
+  if (failure == 0) return {};
+  // A mount refuses to be replaced, or the folder around it cannot be changed.
+  const bool mounted = failure == EBUSY || failure == EROFS;
+  if (mounted && faccessat(folder.get(), name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+    return overwrite(folder.get(), name, content);
+  return fail(errno_error("write " + path, failure));
 }
 
 }  // namespace arca::guest

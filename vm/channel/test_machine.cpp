@@ -7,7 +7,9 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include <array>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
@@ -23,6 +25,32 @@ constexpr const char* qemu = "/usr/bin/qemu-system-x86_64";
 std::string guest_folder() {
   const char* folder = std::getenv("ARCA_TEST_GUEST");
   return folder ? folder : "";
+}
+
+// One more archive behind the guest's own: the kernel unpacks them all.
+std::string archive_entry(const std::string& name, unsigned mode, const std::string& content, bool end = false) {
+  static unsigned inode = 1000;
+  std::array<char, 128> head{};
+  std::snprintf(head.data(), head.size(), "070701%08X%08X%08X%08X%08X%08X%08zX%08X%08X%08X%08X%08zX%08X", ++inode, mode,
+                0U, 0U, 1U, 0U, content.size(), 0U, 0U, 0U, 0U, name.size() + 1, 0U);
+  std::string out = head.data() + name + '\0';
+  out.resize((out.size() + 3) / 4 * 4);
+  out += content;
+  out.resize((out.size() + 3) / 4 * 4 + (end ? 512 : 0));
+  return out;
+}
+
+std::string root_with_busybox() {
+  const auto busybox = fs::read_file("/bin/busybox");
+  if (!busybox) return {};
+  std::string out;
+  for (const char* folder : {"", "/bin", "/proc", "/sys", "/dev", "/tmp", "/etc"})
+    out += archive_entry(std::string("testroot") + folder, 040755, "");
+  out += archive_entry("testroot/bin/busybox", 0100755, *busybox);
+  for (const char* name : {"sh", "cat", "date", "echo", "sleep", "yes", "nc", "head", "seq", "mount", "ip", "ls", "dd",
+                           "wc", "grep", "sha256sum"})
+    out += archive_entry(std::string("testroot/bin/") + name, 0120777, "busybox");
+  return out + archive_entry("TRAILER!!!", 0, "", true);
 }
 
 [[noreturn]] void give_up(const std::string& what) {
@@ -53,6 +81,8 @@ test_machine::test_machine(const std::string& words, const std::vector<std::stri
     : dir_("/tmp/arca-channel-itest-" + random_hex(6)), socket_(dir_ + "/agent.sock"), secret_(new_agent_secret()) {
   if (!fs::make_dirs(dir_)) give_up(dir_);
   const unique_fd listener = listen_at(socket_);
+  auto initrd = fs::read_file(guest_folder() + "/initrd");
+  if (!initrd || !fs::write_file_atomic(dir_ + "/initrd", *initrd + root_with_busybox())) give_up("initrd");
   std::vector<std::string> all{qemu,
                                "-nodefaults",
                                "-no-user-config",

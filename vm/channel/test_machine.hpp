@@ -1,4 +1,5 @@
-// A real machine for tests: QEMU with TCG, the guest's kernel, the agent as process 1. No network, no disk.
+// A real machine for tests: QEMU with TCG, the guest's kernel, the agent as process 1, busybox below /testroot. No
+// network, no disk.
 #pragma once
 #include <sys/types.h>
 
