@@ -97,7 +97,7 @@ void tunnel_call::open() {
 void tunnel_call::opened(result<unique_fd> got) {
   if (finished_) return;
   if (!got) return finish(to_status(got.error()));
-  relay_.emplace(loop_, std::move(*got), datagrams_, *this);
+  relay_.emplace(loop_, std::move(*got), datagrams_, static_cast<tunnel_messages&>(*this));
   out_.set_connected(true);
   StartWrite(&out_);
 }

@@ -98,7 +98,7 @@ void tunnel_stream::begin_if_ready() {
   const int type = (datagrams_ ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_CLOEXEC;
   if (socketpair(AF_UNIX, type, 0, ends.data()) != 0) return give_up(errno_error("socket pair", errno));
   loop_.cancel(limit_);
-  relay_.emplace(loop_, unique_fd(ends[0]), datagrams_, *this);
+  relay_.emplace(loop_, unique_fd(ends[0]), datagrams_, static_cast<guest::tunnel_messages&>(*this));
   relay_->start();
   std::exchange(done_, {})(unique_fd(ends[1]));
 }
