@@ -1,0 +1,86 @@
+// Machines that are virtual machines under QEMU: makes them, takes over those of an earlier daemon, removes what nobody
+// owns. They live in RUN_ROOT/vm and below a cgroup parent of their own, so that the sweeps of the two kinds of machine
+// never meet.
+#pragma once
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+
+#include "vm/backend.hpp"
+#include "vm/qemu/boot_queue.hpp"
+#include "vm/qemu/command_line.hpp"
+#include "vm/qemu/kvm_probe.hpp"
+#include "vm/qemu/log_limits.hpp"
+#include "vm/qemu/qmp_client.hpp"
+#include "vm/qemu/virtiofsd.hpp"
+
+namespace arca::vm {
+
+enum class accelerator_choice : uint8_t { automatic, kvm, tcg };
+
+struct qemu_backend_settings {
+  std::string run_root;                     ///< machines live in RUN_ROOT/vm
+  std::string data_root;                    ///< guests in DATA_ROOT/guest, the verdict on KVM in DATA_ROOT/kvm.json
+  std::string qemu = "/usr/bin/qemu-system-x86_64";
+  accelerator_choice accelerator = accelerator_choice::automatic;
+  std::string cgroup_parent = "/arca-vm";
+  uint64_t default_memory_mib = 256;
+  unsigned default_cpus = 1;
+};
+
+/// Files of the guest that a machine boots.
+struct guest_files {
+  std::string kernel, initrd, version;
+};
+
+class qemu_backend final : public backend {
+ public:
+  explicit qemu_backend(qemu_backend_settings settings);
+  /// Running machines stay for a later daemon.
+  ~qemu_backend() override;
+
+  void start_pool() override;
+  /// errc::unsupported with the remedy when there is no guest, QEMU or virtiofsd.
+  result<std::unique_ptr<machine>> make(const machine_order& order) override;
+  std::unique_ptr<machine> reopen(const machine_identity& identity) override;
+  std::string cgroup_of(const std::string& id, uint64_t generation, const std::string& parent) const override;
+  void sweep() override;
+  exit_watch& exits() override { return exits_; }
+  uint64_t generation() const override { return generation_; }
+
+  /// What new machines run on, and why. Waits for a probe that is under way.
+  kvm_verdict acceleration();
+
+  // For qemu_machine: what all machines share.
+  const qemu_backend_settings& settings() const { return settings_; }
+  const std::string& machines_dir() const { return machines_dir_; }
+  result<accelerator> choose_accelerator();
+  uint64_t tsc_khz() const { return tsc_khz_; }
+  boot_queue& boots() { return boots_; }
+  qmp_loop& loop() { return loop_; }
+  log_limits& logs() { return logs_; }
+  void own(const std::string& dir, const std::string& cgroup);
+  void disown(const std::string& dir, const std::string& cgroup);
+
+ private:
+  void probe();
+
+  const qemu_backend_settings settings_;
+  const std::string machines_dir_;
+  const uint64_t generation_, tsc_khz_;
+  std::mutex lock_;
+  std::multiset<std::string> dirs_, cgroups_;
+  std::condition_variable probed_;
+  std::optional<kvm_verdict> verdict_;
+  boot_queue boots_;
+  exit_watch exits_;
+  qmp_loop loop_;
+  log_limits logs_;
+  std::thread prober_;
+};
+
+}  // namespace arca::vm
