@@ -1,5 +1,5 @@
-// Starts QEMU and virtiofsd: children that outlive the daemon, with the meant descriptors only, in their cgroup, as their
-// user, and where asked with mounts that nobody else sees.
+// Starts QEMU and virtiofsd: children that outlive the daemon, with the meant descriptors only, in their cgroup, as
+// their user, and where asked with mounts that nobody else sees.
 #pragma once
 #include <sys/types.h>
 
@@ -32,8 +32,11 @@ struct child_process {
   unique_fd pidfd;
 };
 
-/// Returns when the program runs (execve has succeeded). The child is leader of a session of its own, has default signal
-/// actions, an empty mask, an empty environment, and can gain no privileges.
+/// Returns when the program runs (execve has succeeded). The child is leader of a session of its own, has default
+/// signal actions, an empty mask, an empty environment, and can gain no privileges.
 result<child_process> start_child(const child_plan& plan);
+
+/// What a program prints within `limit_ms` (then it is killed), at most 64 KiB: versions.
+result<std::string> output_of(const std::vector<std::string>& argv, int limit_ms);
 
 }  // namespace arca::vm

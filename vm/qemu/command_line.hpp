@@ -1,6 +1,6 @@
-// The arguments of QEMU for one machine, as pure data (measured: vm-facts §3.1). Everything a guest does not need is off;
-// nothing is opened by path but QEMU's own firmware: sockets, console, kernel and initramfs come as descriptors, so that
-// QEMU needs no right to any folder of ours.
+// The arguments of QEMU for one machine, as pure data (measured: vm-facts §3.1). Everything a guest does not need is
+// off; nothing is opened by path but QEMU's own firmware: sockets, console, kernel and initramfs come as descriptors,
+// so that QEMU needs no right to any folder of ours.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -26,8 +26,8 @@ struct qemu_settings {
   accelerator kind = accelerator::tcg;
   uint64_t memory_mib = 256;  ///< 128 at least: with 64 the kernel runs out of memory while it boots
   unsigned cpus = 1;
-  unsigned root_ports = 4;    ///< devices that can be plugged later
-  uint64_t tsc_khz = 0;       ///< the host's, for the guest's clock under TCG; 0: not known
+  unsigned root_ports = 4;  ///< devices that can be plugged later
+  uint64_t tsc_khz = 0;     ///< the host's, for the guest's clock under TCG; 0: not known
   std::string more_kernel_arguments;
   qemu_descriptors fds;
 };

@@ -3,6 +3,7 @@
 // never meet.
 #pragma once
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -11,10 +12,12 @@
 #include <thread>
 
 #include "vm/backend.hpp"
+#include "vm/guest_image/guest_image.hpp"
 #include "vm/qemu/boot_queue.hpp"
 #include "vm/qemu/command_line.hpp"
 #include "vm/qemu/kvm_probe.hpp"
 #include "vm/qemu/log_limits.hpp"
+#include "vm/qemu/machine_size.hpp"
 #include "vm/qemu/qmp_client.hpp"
 #include "vm/qemu/virtiofsd.hpp"
 
@@ -23,18 +26,13 @@ namespace arca::vm {
 enum class accelerator_choice : uint8_t { automatic, kvm, tcg };
 
 struct qemu_backend_settings {
-  std::string run_root;                     ///< machines live in RUN_ROOT/vm
-  std::string data_root;                    ///< guests in DATA_ROOT/guest, the verdict on KVM in DATA_ROOT/kvm.json
+  std::string run_root;                        ///< machines live in RUN_ROOT/vm
+  std::string data_root;                       ///< the verdict on KVM is kept in DATA_ROOT/kvm.json
+  std::function<result<guest_image>()> guest;  ///< the one for new machines; asked at each make()
   std::string qemu = "/usr/bin/qemu-system-x86_64";
   accelerator_choice accelerator = accelerator_choice::automatic;
   std::string cgroup_parent = "/arca-vm";
-  uint64_t default_memory_mib = 256;
-  unsigned default_cpus = 1;
-};
-
-/// Files of the guest that a machine boots.
-struct guest_files {
-  std::string kernel, initrd, version;
+  machine_size size{256, 1};  ///< of machines of containers without limits
 };
 
 class qemu_backend final : public backend {
@@ -52,13 +50,14 @@ class qemu_backend final : public backend {
   exit_watch& exits() override { return exits_; }
   uint64_t generation() const override { return generation_; }
 
-  /// What new machines run on, and why. Waits for a probe that is under way.
+  /// What new machines run on, and why. Waits for a probe that is under way (5 s at most, once per boot of the host).
   kvm_verdict acceleration();
 
   // For qemu_machine: what all machines share.
   const qemu_backend_settings& settings() const { return settings_; }
   const std::string& machines_dir() const { return machines_dir_; }
-  result<accelerator> choose_accelerator();
+  accelerator choose_accelerator();
+  result<virtiofsd_program> virtiofsd();
   uint64_t tsc_khz() const { return tsc_khz_; }
   boot_queue& boots() { return boots_; }
   qmp_loop& loop() { return loop_; }
@@ -67,7 +66,7 @@ class qemu_backend final : public backend {
   void disown(const std::string& dir, const std::string& cgroup);
 
  private:
-  void probe();
+  result<void> boot_with_kvm(int deadline_ms);
 
   const qemu_backend_settings settings_;
   const std::string machines_dir_;
@@ -75,7 +74,9 @@ class qemu_backend final : public backend {
   std::mutex lock_;
   std::multiset<std::string> dirs_, cgroups_;
   std::condition_variable probed_;
+  bool probing_ = false;
   std::optional<kvm_verdict> verdict_;
+  std::optional<virtiofsd_program> virtiofsd_;
   boot_queue boots_;
   exit_watch exits_;
   qmp_loop loop_;

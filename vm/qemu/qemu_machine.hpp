@@ -4,6 +4,8 @@
 // the same time by the engine); calls to QEMU and the agent are made without it.
 #pragma once
 #include <atomic>
+#include <chrono>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -20,14 +22,17 @@ namespace arca::vm {
 class qemu_machine final : public machine {
  public:
   /// Before boot.
-  qemu_machine(qemu_backend& backend, machine_identity identity, machine_order order, guest_files guest);
+  qemu_machine(qemu_backend& backend, machine_identity identity, machine_order order, guest_image guest);
   /// Before adopt.
   qemu_machine(qemu_backend& backend, machine_identity identity);
   /// One that was not destroyed runs on for whoever adopts it.
   ~qemu_machine() override;
 
   const machine_identity& identity() const override { return identity_; }
+  /// Waits its turn among the cold boots first; the deadline begins then.
   result<void> boot(int deadline_ms) override;
+  /// Without a turn.
+  result<void> boot_on(accelerator kind, int deadline_ms);
   result<void> adopt(int deadline_ms) override;
   agent_client& agent() override { return *client_; }
   result<unique_fd> connect_stdio(const std::string& container, const std::string& process,
@@ -49,47 +54,58 @@ class qemu_machine final : public machine {
  private:
   struct waiting_share {
     unique_fd tree;
-    std::string token;
+    std::string name;  ///< of the entry in the share; the token is "share-" and it
     bool is_folder = true, read_only = false, recursive = false;
   };
 
-  // boot
-  result<void> prepare_folder();
-  result<void> start_qemu(accelerator kind);
-  result<void> wait_for_agent(int deadline_ms);
-  result<void> connect_qmp(int deadline_ms);
-  result<void> say_hello(unique_fd socket, int deadline_ms);
-  void stage(const char* name);
-  /// What QEMU or the guest's console said, for an error.
+  /// What QEMU reported about its end; written on the QMP thread.
+  struct end_reason {
+    std::mutex lock;
+    std::string text;
+  };
+
+  // boot and adoption
+  result<void> prepare_folder(accelerator kind);
+  result<void> start(accelerator kind);
+  result<void> connect(int deadline_ms);  ///< QMP
+  result<void> greet(int deadline_ms);    ///< handshake and Hello
+  result<void> reopen_processes();
+  /// `failure` with what QEMU or the guest's console said about it.
   error explained(const error& failure) const;
 
   // devices
-  result<void> serve_share(const std::string& tag, share_plan plan);
-  result<void> plug(plugged_device& device, const std::string& name, const std::string& kind,
-                    const std::function<result<void>(const plugged_device&)>& add_backend, nlohmann::json device_options);
-  result<void> mount_in_guest(agent_mount mount);
-  void watch_share(const child_process& process);
-  result<void> save_record();
+  using json = nlohmann::json;
+  result<void> serve_share(const share_plan& plan);
+  /// The device of a descriptor (`fd` goes to QEMU) with its backend; frees its port when that fails.
+  result<void> plug(const std::string& kind, const std::string& name, int fd, const std::string& add_backend,
+                    const std::function<json(const plugged_device&)>& backend_options,
+                    const std::function<json(const plugged_device&)>& device_options,
+                    const std::string& remove_backend);
+  result<void> mount_inside(const agent_mount& what);
+  void watch_share(const child_process& server);
+
+  /// Notes how long a stage of the start took.
+  void stage(const char* name, std::chrono::steady_clock::time_point since);
+  result<void> save_record();  ///< with devices_lock_ held
 
   qemu_backend& backend_;
   machine_identity identity_;
   const machine_order order_;
-  const guest_files guest_;
+  const guest_image guest_;
   machine_record record_;
   unique_fd lock_file_;
   child_process qemu_;
   std::unique_ptr<qmp_client> qmp_;
-  unique_fd channel_;  ///< a duplicate of the agent's connection: gRPC keeps its own open longer than its client lives
   std::shared_ptr<agent_client> client_;
 
   std::mutex devices_lock_;
   device_plan devices_{0};
   std::vector<child_process> share_servers_;
   std::vector<waiting_share> waiting_shares_;
-  unsigned rootfs_count_ = 0, share_count_ = 0;
+  unsigned rootfs_count_ = 0, share_count_ = 0, served_count_ = 0;
 
   std::atomic<bool> paused_ = false, destroyed_ = false;
-  std::chrono::steady_clock::time_point last_stage_;
+  std::shared_ptr<end_reason> end_reason_ = std::make_shared<end_reason>();
 };
 
 }  // namespace arca::vm
