@@ -34,8 +34,8 @@ class cgroup_tree {
   /// Makes a group that will have groups inside (`path` and its parents): delegates controllers on v2, fills cpuset on
   /// v1.
   result<void> create_parent(const std::string& path) const;
-  /// Makes a group that will hold processes, below a parent as of create_parent. The open cgroup.procs of each hierarchy:
-  /// whoever writes "0" to all of them is in the group.
+  /// Makes a group that will hold processes, below a parent as of create_parent. Its open cgroup.procs, one of each
+  /// hierarchy: who writes "0" to all of them is in the group.
   result<std::vector<unique_fd>> create_leaf(const std::string& path) const;
   /// SIGKILL for everything in the subtree: cgroup.kill, or freeze, signal, thaw until it is empty. Does not wait for
   /// the processes to be reaped. False in the value when there was nothing.

@@ -40,8 +40,8 @@ struct tap_spec {
   uint32_t mtu = 1500;
 };
 
-/// A tap device with virtio headers (offloads), up and in the bridge: the host's end of a virtual machine's NIC. It lives
-/// as long as the descriptor is open somewhere. errc::not_found when there is no such bridge.
+/// A tap device with virtio headers (offloads), up and in the bridge: the host's end of a virtual machine's NIC. It
+/// lives as long as the descriptor is open somewhere. errc::not_found when there is no such bridge.
 result<unique_fd> create_tap(const tap_spec& tap);
 
 /// A missing device is success. The kernel waits for a grace period (15–23 ms): never on the way of an answer.
