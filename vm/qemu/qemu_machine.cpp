@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <csignal>
+
 #include "guest/proto/stdio_frame.hpp"
 #include "guest/proto/vm_start.hpp"
 #include "persistence/base/fs.hpp"
@@ -66,7 +68,8 @@ qemu_machine::~qemu_machine() {
 
 result<void> qemu_machine::boot(int deadline_ms) {
   auto since = clock::now();
-  ARCA_TRY(turn, backend_.boots().wait());
+  const auto turn = backend_.boots().wait();  // held until the end
+  if (!turn) return fail(turn.error());
   stage("queue", since);
   since = clock::now();
   const auto kind = backend_.choose_accelerator();

@@ -23,8 +23,8 @@ struct fake_qemu {
   std::string buffer;
   std::vector<unique_fd> received;
 
-  void say(const std::string& text) { (void)fs::write_all(end.get(), text); }
-  void say(const json& message) { say(message.dump() + "\r\n"); }
+  void say_text(const std::string& text) { (void)fs::write_all(end.get(), text); }
+  void say(const json& message) { say_text(message.dump() + "\r\n"); }
   /// The next command, an empty object when none comes for a second.
   json next() {
     for (;;) {
@@ -149,9 +149,9 @@ TEST_CASE("qmp: an answer in pieces, and two in one piece") {
   const auto two = in.qemu.next();
   const auto text =
       json{{"return", 1}, {"id", one["id"]}}.dump() + '\n' + json{{"return", 2}, {"id", two["id"]}}.dump() + '\n';
-  in.qemu.say(text.substr(0, 10));
+  in.qemu.say_text(text.substr(0, 10));
   std::this_thread::sleep_for(20ms);
-  in.qemu.say(text.substr(10));
+  in.qemu.say_text(text.substr(10));
   CHECK(*first.get() == 1);
   CHECK(*second.get() == 2);
 }
@@ -200,10 +200,10 @@ TEST_CASE("qmp: what is no QMP ends the connection, and every call with it") {
   auto reply = in.call("query-status");
   in.qemu.next();
   SECTION("garbage") {
-    in.qemu.say("\x01\xff not json\n");
+    in.qemu.say_text("\x01\xff not json\n");
   }
   SECTION("no object") {
-    in.qemu.say("[[[[[[]]]]]]\n");
+    in.qemu.say_text("[[[[[[]]]]]]\n");
   }
   SECTION("the end") {
     in.qemu.end.reset();
@@ -231,7 +231,7 @@ TEST_CASE("qmp: deeply nested input does no harm") {
   lab in;
   auto reply = in.call("one");
   const auto command = in.qemu.next();
-  in.qemu.say("{\"return\":" + std::string(60'000, '[') + std::string(60'000, ']') + ",\"id\":\"x\"}\n");
+  in.qemu.say_text("{\"return\":" + std::string(60'000, '[') + std::string(60'000, ']') + ",\"id\":\"x\"}\n");
   in.qemu.answer(command, 1);
   CHECK(*reply.get() == 1);
 }
