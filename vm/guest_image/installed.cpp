@@ -100,7 +100,8 @@ result<std::vector<std::string>> installed_versions(const std::string& data_root
 
 result<std::vector<std::string>> prune_guests(const std::string& data_root, const std::string& run_root) {
   if (::access(guests_folder(data_root).c_str(), F_OK) != 0) return std::vector<std::string>();
-  ARCA_TRY(lock, lock_guests(data_root));
+  const auto lock = lock_guests(data_root);
+  if (!lock) return fail(lock.error());
   ARCA_TRY(used, versions_in_use(run_root));
   ARCA_TRY(versions, installed_versions(data_root));
   const std::string current = current_version(data_root);

@@ -199,7 +199,8 @@ result<setup_outcome> set_up_guest(const setup_order& order) {
   ARCA_CHECK(fs::make_dirs(order.data_root, 0711));
   const std::string folder = guests_folder(order.data_root);
   ARCA_CHECK(fs::make_dirs(folder, 0755));
-  ARCA_TRY(lock, lock_guests(order.data_root));
+  const auto lock = lock_guests(order.data_root);
+  if (!lock) return fail(lock.error());
   ARCA_CHECK(remove_unfinished(folder));
   return guest_setup(order, std::move(agent)).run();
 }

@@ -59,7 +59,8 @@ struct scratch {
   }
   std::vector<std::string> hidden() const {
     std::vector<std::string> out;
-    for (const auto& name : fs::list(data + "/guest").value())
+    const auto names = fs::list(data + "/guest").value();
+    for (const auto& name : names)
       if (name.front() == '.' && name != ".lock") out.push_back(name);
     return out;
   }
