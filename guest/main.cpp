@@ -1,6 +1,4 @@
 // arca-guest: see guest/proto/start.hpp for how it is started and guest/agent.hpp for what it is.
-#include <malloc.h>
-#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -16,6 +14,7 @@
 #include "guest/crun_launcher.hpp"
 #include "guest/proto/start.hpp"
 #include "guest/startup.hpp"
+#include "guest/vm/init.hpp"
 
 namespace {
 using namespace arca;
@@ -50,18 +49,6 @@ bool parse(int argc, char** argv, arguments& into) {
          into.machine_dir.size() <= guest_start::max_machine_dir;
 }
 
-// Fifty of these run at once: one heap for all threads, given back early, and small stacks.
-void be_small() {
-  mallopt(M_ARENA_MAX, 1);
-  mallopt(M_TRIM_THRESHOLD, 64 << 10);
-  mallopt(M_MMAP_THRESHOLD, 64 << 10);
-  pthread_attr_t threads;
-  pthread_attr_init(&threads);
-  pthread_attr_setstacksize(&threads, 256 << 10);
-  pthread_setattr_default_np(&threads);
-  pthread_attr_destroy(&threads);
-}
-
 int serve(const arguments& given) {
   if (auto done = isolate(given.host_network); !done) {
     log().write(done.error().message());
@@ -87,7 +74,9 @@ int serve(const arguments& given) {
   agent what(main_loop, std::move(setup), [](loop& on, reaper& children, const std::string& folder) {
     return std::make_unique<crun_launcher>(on, children, folder);
   });
-  const agent_service service(main_loop, what, std::move(*calls), [&] { main_loop.stop(0); });
+  worker threads(main_loop);
+  agent_service service(main_loop, what, threads, nullptr, [&] { main_loop.stop(0); });
+  service.listen(std::move(*calls));
 
   sigset_t terminate;
   sigemptyset(&terminate);
@@ -112,6 +101,7 @@ int serve(const arguments& given) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (getpid() == 1) run_as_init();
   arguments given;
   if (!parse(argc, argv, given)) {
     const std::string usage = std::string("usage: arca-guest ") + guest_start::flag_machine_dir + " DIR [" +

@@ -132,9 +132,9 @@ class agent_client {
   void remove_interface(const std::string& name, milliseconds limit, callback<void> done);
 
   /// One end of a socket pair whose other end is the connection inside. Ends of input and output are told apart
-  /// (shutdown(SHUT_WR)); for udp the pair keeps message boundaries (SOCK_SEQPACKET). `limit` is for connecting. It lives
-  /// until both directions have ended, the descriptor is closed, or the client is destroyed. At most 256 KiB are under
-  /// way each way in this process: whoever does not read stops the other side.
+  /// (shutdown(SHUT_WR)); for udp the pair keeps message boundaries (SOCK_SEQPACKET). `limit` is for connecting. It
+  /// lives until both directions have ended, the descriptor is closed, or the client is destroyed. At most 256 KiB are
+  /// under way each way in this process: whoever does not read stops the other side.
   void tunnel(const agent_tunnel& where, milliseconds limit, callback<unique_fd> done);
 
   // ---- of a VM; a namespace machine answers errc::conflict

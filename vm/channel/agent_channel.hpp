@@ -1,5 +1,6 @@
 // The way from the daemon to the agent of a VM: QEMU's unix socket, behind which is the agent's virtio-serial port
-// (guest/proto/vm_start.hpp). QEMU serves one client at a time; a second one waits in its backlog, and its line with it.
+// (guest/proto/vm_start.hpp). QEMU serves one client at a time; a second one waits in its backlog, and its line with
+// it.
 #pragma once
 #include <string>
 
