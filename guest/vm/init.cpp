@@ -12,7 +12,7 @@
 #include "guest/agent_log.hpp"
 #include "guest/agent_service.hpp"
 #include "guest/channel/port_channel.hpp"
-#include "guest/crun_launcher.hpp"
+#include "guest/native_launcher.hpp"
 #include "guest/net_config.hpp"
 #include "guest/proto/vm_start.hpp"
 #include "guest/startup.hpp"
@@ -76,7 +76,7 @@ result<void> serve() {
   setup.machine_dir = vm_start::machine_dir;
   setup.own_kernel = true;
   agent what(main_loop, std::move(setup), [](loop& on, reaper& children, const std::string& folder) {
-    return std::make_unique<crun_launcher>(on, children, folder);
+    return std::make_unique<native_launcher>(on, children, folder);
   });
   vm_calls calls(what, threads, modules);
   std::unique_ptr<port_channel> channel;

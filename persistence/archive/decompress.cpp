@@ -20,7 +20,8 @@ struct free_archive {
 /// libarchive's filters without a format: the stream is one member.
 class filter {
  public:
-  filter(byte_source source, std::string head) : source_(std::move(source)), head_(std::move(head)), out_(256u << 10) {}
+  filter(byte_source source, std::string head, bool lz4 = false)
+      : source_(std::move(source)), head_(std::move(head)), out_(256u << 10), lz4_(lz4) {}
 
   result<std::string_view> next() {
     if (!archive_) ARCA_CHECK(open());
@@ -39,6 +40,7 @@ class filter {
     archive_read_support_filter_bzip2(archive_.get());
     archive_read_support_filter_xz(archive_.get());
     archive_read_support_filter_zstd(archive_.get());
+    if (lz4_) archive_read_support_filter_lz4(archive_.get());
     if (archive_read_open(archive_.get(), this, nullptr, &on_read, nullptr) != ARCHIVE_OK) return failure();
     archive_entry* entry = nullptr;
     const int code = archive_read_next_header(archive_.get(), &entry);
@@ -72,6 +74,7 @@ class filter {
   byte_source source_;
   std::string head_, given_;
   std::vector<char> out_;
+  bool lz4_;
   error source_error_;
   std::unique_ptr<::archive, free_archive> archive_;
 };
@@ -117,6 +120,11 @@ byte_source decompress(byte_source source) {
     }
     return s->through ? s->through->next() : s->source();
   };
+}
+
+byte_source decompress_with_lz4(byte_source source) {
+  auto through = std::make_shared<filter>(std::move(source), std::string(), true);
+  return [through] { return through->next(); };
 }
 
 }  // namespace arca::archive

@@ -14,5 +14,7 @@ compression detect_compression(std::string_view head) noexcept;
 
 /// The decompressed bytes of `source`; a stream that is not compressed passes through unchanged.
 byte_source decompress(byte_source source);
+/// The same, and lz4 too, with the legacy frame that Linux kernels have: no layer may be compressed with it.
+byte_source decompress_with_lz4(byte_source source);
 
 }  // namespace arca::archive

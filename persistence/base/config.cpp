@@ -1,5 +1,8 @@
 #include "persistence/base/config.hpp"
 
+#include <unistd.h>
+
+#include <array>
 #include <functional>
 #include <nlohmann/json.hpp>
 
@@ -136,6 +139,7 @@ const std::map<std::string, setter>& keys() {
       {"shutdown-timeout", plain(&settings::shutdown_timeout)},
       {"kernel-path", plain(&settings::kernel_path)},
       {"initrd-path", plain(&settings::initrd_path)},
+      {"kernel-arguments", plain(&settings::kernel_arguments)},
       {"guest-path", plain(&settings::guest_path)},
       {"cgroup-parent", plain(&settings::cgroup_parent)},
       {"agent-pool", plain(&settings::agent_pool)},
@@ -144,6 +148,14 @@ const std::map<std::string, setter>& keys() {
   return table;
 }
 }  // namespace
+
+std::string guest_program(const settings& config) {
+  if (!config.guest_path.empty()) return config.guest_path;
+  std::array<char, 4096> path{};
+  const auto n = ::readlink("/proc/self/exe", path.data(), path.size());
+  const std::string own(path.data(), n > 0 ? static_cast<size_t>(n) : 0);
+  return own.substr(0, own.rfind('/') + 1) + "arca-guest";
+}
 
 result<void> apply_config(settings& into, const std::string& json_text, const std::string& file_name) {
   const json document = json::parse(json_text, nullptr, false);

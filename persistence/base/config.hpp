@@ -41,12 +41,16 @@ struct settings {
   std::string bridge_name = "arca0";     ///< the device of the default network
   bool stop_containers_on_exit = false;  ///< SIGTERM stops the containers instead of leaving them to their agents
   int shutdown_timeout = 10;             ///< seconds a container gets to stop then
-  std::string kernel_path, initrd_path;  ///< of machines of kind vm
+  std::string kernel_path, initrd_path;  ///< of machines of kind vm; empty: what `arca setup` made
+  std::string kernel_arguments;          ///< of those, appended to Arca's own
   std::string guest_path;                ///< arca-guest; empty: beside the arca program
   std::string cgroup_parent = "/arca";
   int agent_pool = 4;               ///< idle agents kept ready; 0 turns the pool off
   std::vector<std::string> labels;  ///< of the daemon, shown by info
 };
+
+/// guest_path, or arca-guest beside the running program.
+std::string guest_program(const settings& config);
 
 /// Applies one JSON document (the text of a config file). An unknown key, a wrong type or a wrong value is an
 /// errc::invalid_argument that names the key.

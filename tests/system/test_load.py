@@ -12,6 +12,7 @@ from arca_engine import SANITIZED, Engine, busybox_archive, wait_for  # noqa: E4
 
 CONTAINERS = int(os.environ.get("ARCA_LOAD_CONTAINERS", "200"))
 CLIENTS = 16
+EXECS = 40 if SANITIZED else 500  # a p99 of fewer is one unlucky moment
 
 
 class Load(unittest.TestCase):
@@ -92,6 +93,10 @@ class Load(unittest.TestCase):
         times.sort()
         return times[int(len(times) * 0.99) - 1]
 
+    @staticmethod
+    def as_before(before, after):
+        return all(now <= max(was * 1.2, was + 0.001) for was, now in zip(before, after))
+
     def test_a_frozen_agent_slows_nobody_else(self):
         e = self.e
         frozen = e.docker("run", "-d", "--name", "frozen", "busybox", "sleep", "300").out.strip()
@@ -103,20 +108,23 @@ class Load(unittest.TestCase):
             x = e.json("POST", "/containers/other/exec", {"Cmd": ["true"]})["Id"]
             e.http("POST", "/exec/%s/start" % x, {"Detach": False})
         listing = lambda: e.http("GET", "/containers/json")  # noqa: E731
-        before = self.timings(listing), self.timings(run_exec, 60)
+        before = self.timings(listing, 1000), self.timings(run_exec, EXECS)
         os.kill(agents[0], signal.SIGSTOP)
         try:
             threading.Thread(target=lambda: e.http("POST", "/containers/frozen/exec", {"Cmd": ["true"]}), daemon=True).start()
-            after = self.timings(listing), self.timings(run_exec, 60)
+            after = self.timings(listing, 1000), self.timings(run_exec, EXECS)
             begin = time.monotonic()
             self.assertEqual(e.json("GET", "/containers/frozen/json")["State"]["Status"], "running")
             self.assertLess(time.monotonic() - begin, 1.0)
             print("p99 before and with a frozen agent: list %.2f %.2f ms, exec %.2f %.2f ms" % (
                 before[0] * 1e3, after[0] * 1e3, before[1] * 1e3, after[1] * 1e3))
-            # Twice as slow would be a dependency; the fine figure (20 % or 1 ms) is docs/performance.md's, on a quiet machine.
+            # The promise is 20 % or 1 ms. Whatever else this machine does may break one comparison, not all three.
+            for _ in range(2):
+                if self.as_before(before, after):
+                    break
+                after = self.timings(listing, 1000), self.timings(run_exec, EXECS)
             if not SANITIZED:
-                self.assertLess(after[0], before[0] * 2 + 0.005)
-                self.assertLess(after[1], before[1] * 2 + 0.02)
+                self.assertTrue(self.as_before(before, after), "%s, then %s" % (before, after))
             begin = time.monotonic()
             e.docker("stop", "-t", "1", "frozen")
             self.assertLess(time.monotonic() - begin, 8)

@@ -3,8 +3,16 @@
 #include <string>
 #include <vector>
 
+#include "persistence/base/config.hpp"
+
 namespace arca::cli {
-int doctor(const std::string& data_root);
+int doctor(const settings& config);
+
+struct setup_flags {
+  std::string package_file;
+  bool force = false, list = false, prune = false;
+};
+int setup(const settings& config, const setup_flags& flags);
 int top_actors(const std::string& socket_path, bool once, bool json);
 int run_archive(const std::string& socket_path, const std::string& file, const std::vector<std::string>& command);
 int show_version(const std::string& socket_path);

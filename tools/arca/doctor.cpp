@@ -15,6 +15,7 @@
 #include "persistence/base/text.hpp"
 #include "persistence/images/overlay.hpp"
 #include "tools/arca/commands.hpp"
+#include "vm/guest_image/guest_image.hpp"
 
 namespace arca::cli {
 namespace {
@@ -33,6 +34,13 @@ std::string find_program(const std::string& name) {
   for (const char* dir : {"/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/"})
     if (exists((dir + name).c_str())) return dir + name;
   return {};
+}
+
+/// Debian puts it beside QEMU's other helpers, later versions of it into a folder of their own or in PATH.
+std::string find_virtiofsd() {
+  for (const char* path : {"/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd"})
+    if (exists(path)) return path;
+  return find_program("virtiofsd");
 }
 
 /// First line that `PROGRAM --version` prints. doctor is the one place where programs are run for a look.
@@ -97,6 +105,22 @@ void program(const char* name, bool needed, const char* remedy) {
     line(!needed, name, needed ? "missing" : std::string("missing; ") + remedy, remedy);
 }
 
+/// What virtual machines need; without it everything else works.
+void virtual_machines(const settings& config) {
+  program("qemu-system-x86_64", false, "virtual machines need it: apt-get install qemu-system-x86");
+  const std::string share = find_virtiofsd();
+  line(true, "virtiofsd",
+       share.empty() ? "missing; virtual machines need it: apt-get install qemu-system-common"
+                     : version_of(share) + " (" + share + ")",
+       "");
+  const auto guest = vm::find_guest(config);
+  line(true, "guest",
+       !guest                   ? guest.error().message()
+       : guest->version.empty() ? guest->kernel + ", " + guest->initrd + " (settings)"
+                                : guest->version + ", kernel " + guest->kernel_release,
+       "");
+}
+
 void disk(const std::string& data_root) {
   std::string dir = data_root;
   while (!exists(dir.c_str()) && dir.size() > 1) dir = dir.substr(0, std::max<size_t>(1, dir.rfind('/')));
@@ -127,7 +151,7 @@ void capabilities() {
 }
 }  // namespace
 
-int doctor(const std::string& data_root) {
+int doctor(const settings& config) {
   utsname host{};
   ::uname(&host);
   line(true, "kernel", std::string(host.release) + " " + host.machine, "");
@@ -140,7 +164,8 @@ int doctor(const std::string& data_root) {
   program("runc", false, "not needed beside crun");
   program("tini-static", false, "docker run --init needs it: apt-get install tini");
   program("docker", false, "the docker CLI: apt-get install docker.io");
-  disk(data_root);
+  virtual_machines(config);
+  disk(config.data_root);
   limits();
   capabilities();
   return problems == 0 ? 0 : 1;

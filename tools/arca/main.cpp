@@ -57,9 +57,17 @@ int main(int argc, char** argv) {
 
   auto* version = app.add_subcommand("version", "versions of program and daemon");
   auto* doctor = app.add_subcommand("doctor", "what this host can do, with a remedy where something is missing");
+  auto* setup = app.add_subcommand("setup", "make the guest of virtual machines from Debian packages");
   auto* top = app.add_subcommand("top-actors", "the engine's actors, live");
   auto* archive = app.add_subcommand("run-archive", "load an image archive and run it");
-  for (auto* sub : {version, doctor, top, archive}) options.add_to(*sub);
+  for (auto* sub : {version, doctor, setup, top, archive}) options.add_to(*sub);
+  cli::setup_flags wish;
+  auto* force = setup->add_flag("--force", wish.force, "make it anew, also when nothing has changed");
+  auto* deb = setup->add_option("--deb", wish.package_file, "kernel package to use; needs no network");
+  auto* list = setup->add_flag("--list", wish.list, "show the guests that are there, and do nothing");
+  auto* prune = setup->add_flag("--prune", wish.prune, "remove guests that are neither current nor in use");
+  for (auto* only : {list, prune}) only->excludes(force)->excludes(deb);
+  list->excludes(prune);
   bool once = false;
   bool json = false;
   top->add_flag("--once", once, "print once and end");
@@ -69,7 +77,8 @@ int main(int argc, char** argv) {
   archive->add_option("file", file, "docker-archive or OCI layout, also compressed")->required();
   archive->add_option("command", command, "what to run instead of the image's command");
   version->callback([&] { with_settings([](const arca::settings& s) { return cli::show_version(s.socket_path); }); });
-  doctor->callback([&] { with_settings([](const arca::settings& s) { return cli::doctor(s.data_root); }); });
+  doctor->callback([&] { with_settings([](const arca::settings& s) { return cli::doctor(s); }); });
+  setup->callback([&] { with_settings([&](const arca::settings& s) { return cli::setup(s, wish); }); });
   top->callback(
       [&] { with_settings([&](const arca::settings& s) { return cli::top_actors(s.socket_path, once, json); }); });
   archive->callback(

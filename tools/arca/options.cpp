@@ -28,6 +28,7 @@ const std::vector<text_flag>& text_flags() {
       {"bridge", &settings::bridge_name, "device of the default network"},
       {"kernel-path", &settings::kernel_path, "kernel of virtual machines"},
       {"initrd-path", &settings::initrd_path, "initramfs of virtual machines"},
+      {"kernel-arguments", &settings::kernel_arguments, "further kernel arguments of virtual machines"},
       {"guest-path", &settings::guest_path, "the arca-guest program"},
       {"cgroup-parent", &settings::cgroup_parent, "parent of all cgroups"},
   };
