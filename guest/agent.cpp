@@ -10,6 +10,7 @@
 
 #include "guest/agent_log.hpp"
 #include "guest/proto/start.hpp"
+#include "guest/vm/identity.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/text.hpp"
 
@@ -87,21 +88,24 @@ std::vector<process_view> agent::processes() const {
 }
 
 result<void> agent::configure(const std::string& machine_id, const std::string& machine_dir,
-                              const std::map<std::string, std::string>& sysctls) {
+                              const std::string& hostname, const std::map<std::string, std::string>& sysctls) {
   if (!machine_id_.empty() && machine_id_ != machine_id)
     return fail(errc::conflict, "this is machine " + machine_id_ + " already");
   if (!good_id(machine_id)) return fail(errc::invalid_argument, "invalid machine id " + go_quote(machine_id));
-  const std::string folder = machine_dir.empty() ? setup_.machine_dir : machine_dir;
+  const std::string folder = machine_dir.empty() || setup_.own_kernel ? setup_.machine_dir : machine_dir;
   if (folder.front() != '/' || folder.size() > guest_start::max_machine_dir)
     return fail(errc::invalid_argument, "invalid machine folder " + go_quote(folder));
-  for (const auto& [name, value] : sysctls) ARCA_CHECK(apply_sysctl(name, value, setup_.host_network));
+  for (const auto& [name, value] : sysctls)
+    ARCA_CHECK(setup_.own_kernel ? set_sysctl(name, value) : apply_sysctl(name, value, setup_.host_network));
+  if (setup_.own_kernel && !hostname.empty() && sethostname(hostname.data(), hostname.size()) != 0)
+    return fail_errno("set the hostname");
   if (!launcher_) {
     setup_.machine_dir = folder;
     launcher_ = make_launcher_(loop_, reaper_, folder);
     journal_.set_path(folder + '/' + guest_start::exit_journal);
   }
   machine_id_ = machine_id;
-  setup_.assigned();
+  if (setup_.assigned) setup_.assigned();
   return {};
 }
 
@@ -127,6 +131,11 @@ void agent::await_dead(std::chrono::steady_clock::time_point give_up, std::funct
 }
 
 // ---- processes
+
+result<pid_t> agent::init_pid(const std::string& container) {
+  ARCA_CHECK(running(container));
+  return find(container, init_process)->pid;
+}
 
 agent::process* agent::find(const std::string& container_id, const std::string& process_id) {
   const auto in = containers_.find(container_id);

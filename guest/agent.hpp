@@ -60,7 +60,8 @@ struct exec_call {
 struct agent_setup {
   std::string machine_dir;
   bool host_network = false;
-  unique_fd stdio_listener;
+  bool own_kernel = false;         ///< of a VM: hostname and sysctls are the machine's own
+  unique_fd stdio_listener;        ///< empty: connections come by adopt_stdio
   std::function<void()> assigned;  ///< Configure came: the pool no longer matters
 };
 
@@ -77,12 +78,21 @@ class agent {
   result<void> hello(uint64_t generation);
   const std::string& machine_id() const { return machine_id_; }
   std::vector<process_view> processes() const;
-  result<void> configure(const std::string& machine_id, const std::string& machine_dir,
+  /// The folder and the hostname say nothing where the other kind of machine is asked.
+  result<void> configure(const std::string& machine_id, const std::string& machine_dir, const std::string& hostname,
                          const std::map<std::string, std::string>& sysctls);
   /// Kills everything, answers when all is dead (at most 2 s later); the caller then stops the loop.
   void shutdown(std::function<void()> done);
 
+  // ---- descriptors
+  /// A connection for the stdio server; false: too many wait.
+  bool adopt_stdio(unique_fd connection) { return stdio_.adopt(std::move(connection)); }
+  /// Keeps a mount under a token for the call that uses it; false: too many are kept.
+  bool keep(const std::string& token, unique_fd what) { return stdio_.keep(token, std::move(what)); }
+
   // ---- processes
+  /// Of a container that runs.
+  result<pid_t> init_pid(const std::string& container);
   void create_container(create_call call, reply<process_started> done);
   void exec(exec_call call, reply<process_started> done);
   result<void> signal(const std::string& container, const std::string& process, int number, bool all);

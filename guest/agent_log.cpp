@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "persistence/base/fs.hpp"
 #include "persistence/base/text.hpp"
@@ -15,14 +16,26 @@ void agent_log::open(const std::string& path) {
   size_ = end > 0 ? static_cast<size_t>(end) : 0;
 }
 
+void agent_log::open_console(const std::string& path) {
+  file_.reset(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY));
+  console_ = true;
+}
+
+bool agent_log::burst() {
+  constexpr int most_a_minute = 60;
+  const int64_t minute = now_nanos() / 60'000'000'000;
+  if (std::exchange(minute_, minute) != minute) lines_ = 0;
+  return ++lines_ > most_a_minute;
+}
+
 void agent_log::write(std::string_view line) {
-  if (!file_) return;
+  if (!file_ || (console_ && burst())) return;
   std::string text = rfc3339_nano(now_nanos());
   text += ' ';
   text += line.substr(0, 2048);
   std::ranges::replace(text, '\n', ' ');
   text += '\n';
-  if (size_ + text.size() > limit) drop_older_half();
+  if (!console_ && size_ + text.size() > limit) drop_older_half();
   if (fs::write_all(file_.get(), text)) size_ += text.size();
 }
 

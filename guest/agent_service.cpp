@@ -6,15 +6,16 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#include <deque>
 #include <map>
-#include <mutex>
 
 #include "guest/agent_log.hpp"
+#include "guest/event_stream.hpp"
 #include "guest/fd_passing.hpp"
 #include "guest/proto/agent.grpc.pb.h"
 #include "guest/proto/version.hpp"
 #include "guest/quiet_grpc.hpp"
+#include "guest/rpc_status.hpp"
+#include "guest/tunnel_call.hpp"
 
 namespace arca::guest {
 namespace {
@@ -26,87 +27,12 @@ constexpr uint32_t protocol_version = agent_protocol_version;
 constexpr int most_received = 4 << 20;
 constexpr int look_ahead = 256 << 10;
 constexpr size_t most_connections = 16;
-constexpr size_t most_queued_oom_events = 256;
-
-grpc::Status to_status(const error& e) {
-  using enum grpc::StatusCode;
-  switch (e.code()) {
-    case errc::not_found:
-      return {NOT_FOUND, e.message()};
-    case errc::invalid_argument:
-      return {INVALID_ARGUMENT, e.message()};
-    case errc::conflict:
-      return {ALREADY_EXISTS, e.message()};
-    case errc::unavailable:
-      return {FAILED_PRECONDITION, e.message()};
-    default:
-      return {INTERNAL, e.message()};
-  }
-}
-
-template <class T>
-grpc::Status to_status(const result<T>& r) {
-  return r ? grpc::Status::OK : to_status(r.error());
-}
+constexpr size_t most_tunnels = 1024;
 
 stdio_options from(const pb::Stdio& s) {
   return {s.tty(), s.open_stdin(), s.capture(), s.rows(), s.columns(), s.spool_limit(), s.non_blocking()};
 }
 
-void fill(pb::Exit& into, const exit_record& r) {
-  into.set_code(r.code);
-  into.set_at(r.at);
-  into.set_oom_killed(r.oom_killed);
-  into.set_last_sequence(r.last_sequence);
-}
-
-// One Events call. Events wait here while the daemon does not read; each exit comes once a stream, OOM events are
-// capped.
-class event_stream final : public grpc::ServerWriteReactor<pb::Event> {
- public:
-  explicit event_stream(std::function<void(event_stream*)> done) : done_(std::move(done)) {}
-
-  void push(const event& what) {
-    const std::lock_guard lock(guard_);
-    if (over_ || (!what.exit && queue_.size() > most_queued_oom_events)) return;
-    pb::Event& e = queue_.emplace_back();
-    e.set_container_id(what.container);
-    e.set_process_id(what.process);
-    if (what.exit) {
-      fill(*e.mutable_exit(), *what.exit);
-    } else {
-      e.mutable_oom();
-    }
-    if (queue_.size() == 1) StartWrite(&queue_.front());
-  }
-  void end(const grpc::Status& status) {
-    const std::lock_guard lock(guard_);
-    if (!std::exchange(over_, true)) Finish(status);
-  }
-
-  void OnWriteDone(bool good) override {
-    const std::lock_guard lock(guard_);
-    queue_.pop_front();
-    if (over_) return;
-    if (!good) {
-      over_ = true;
-      Finish(grpc::Status::CANCELLED);
-    } else if (!queue_.empty()) {
-      StartWrite(&queue_.front());
-    }
-  }
-  void OnCancel() override { end(grpc::Status::CANCELLED); }
-  void OnDone() override {
-    { const std::lock_guard lock(guard_); }  // who called Finish may still be leaving
-    done_(this);
-  }
-
- private:
-  std::function<void(event_stream*)> done_;
-  std::mutex guard_;
-  std::deque<pb::Event> queue_;
-  bool over_ = false;
-};
 }  // namespace
 
 struct agent_service::implementation final : pb::Agent::CallbackService {
@@ -118,21 +44,24 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
 
   loop& on;
   agent& what;
-  unique_fd listener;
+  vm_calls* vm;
+  tunnel_opener opener;
   std::function<void()> ended;
+  unique_fd listener;
   std::unique_ptr<grpc::Server> server;
   std::map<std::string, connection> connections;  // by gRPC's name of the peer
   event_stream* events = nullptr;
+  size_t tunnels = 0;
 
-  implementation(loop& l, agent& a, unique_fd socket, std::function<void()> e)
-      : on(l), what(a), listener(std::move(socket)), ended(std::move(e)) {
-    on.watch(listener.get(), EPOLLIN, [this](uint32_t) { accept(); });
-  }
+  implementation(loop& l, agent& a, worker& threads, vm_calls* v, std::function<void()> e)
+      : on(l), what(a), vm(v), opener(l, a, threads), ended(std::move(e)) {}
 
   // ---- connections
 
-  // The server is made for the first connection: one that nobody is connected to wakes several times a second.
-  void build() {
+  // In a namespace machine the server is made for the first connection: one that nobody is connected to wakes several
+  // times a second.
+  bool build() {
+    if (server) return true;
     grpc::ServerBuilder builder;
     builder.RegisterService(this);
     grpc::ResourceQuota quota("arca-guest");
@@ -141,11 +70,14 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
     builder.SetMaxReceiveMessageSize(most_received);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, look_ahead);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
     builder.AddChannelArgument(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
     server = builder.BuildAndStart();
+    if (!server) return false;
 #ifdef ARCA_QUIET_GRPC
     quiet_grpc();
 #endif
+    return true;
   }
 
   void accept() {
@@ -153,8 +85,7 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
     if (!socket) return;
     if (!peer_is_root(socket.get()) || connections.size() >= most_connections)
       return log().write("agent socket: connection refused");
-    if (!server) build();
-    if (!server) return log().write("agent socket: gRPC does not start");
+    if (!build()) return log().write("agent socket: gRPC does not start");
     const std::string name = "fd:" + std::to_string(socket.get());
     unique_fd second(fcntl(socket.get(), F_DUPFD_CLOEXEC, 3));
     const int watched = second.get();
@@ -190,6 +121,16 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
   static agent::reply<T> answer(unary* reactor) {
     return [reactor](const result<T>& r) { reactor->Finish(to_status(r)); };
   }
+  // For calls that only a VM serves.
+  template <class Work>
+  unary* of_vm(context* call, Work work) {
+    return later(call, [this, work = std::move(work)](unary* reactor) mutable {
+      if (!vm)
+        return reactor->Finish({grpc::StatusCode::FAILED_PRECONDITION,
+                                "this machine shares the host's kernel: only a VM has one of its own"});
+      work(reactor);
+    });
+  }
   static agent::reply<process_started> answer(unary* reactor, pb::ProcessStarted* reply) {
     return [reactor, reply](const result<process_started>& r) {
       if (r) {
@@ -206,6 +147,7 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
         return fail(errc::unavailable, "protocol version " + std::to_string(q->protocol_version()) +
                                            " is not spoken here, " + std::to_string(protocol_version) + " is");
       ARCA_CHECK(what.hello(q->generation()));
+      if (vm) ARCA_CHECK(vm_calls::greet(q->random_seed(), q->now()));
       take_over(peer, q->generation());
       r->set_protocol_version(protocol_version);
       r->set_agent_version(ARCA_VERSION);
@@ -228,7 +170,8 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
 
   unary* Configure(context* call, const pb::ConfigureRequest* q, pb::Empty*) override {
     return at_once(call, [this, q] {
-      return what.configure(q->machine_id(), q->machine_dir(), {q->sysctls().begin(), q->sysctls().end()});
+      return what.configure(q->machine_id(), q->machine_dir(), q->hostname(),
+                            {q->sysctls().begin(), q->sysctls().end()});
     });
   }
 
@@ -304,14 +247,63 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
   }
 
   unary* ConfigureInterface(context* call, const pb::ConfigureInterfaceRequest* q, pb::Empty*) override {
-    return at_once(call, [this, q] {
+    return later(call, [this, q](unary* reactor) {
       const auto& i = q->interface();
-      return what.configure_interface(
-          {i.name(), i.mac(), {i.addresses().begin(), i.addresses().end()}, i.gateway4(), i.gateway6(), i.mtu()});
+      const interface_config config{i.name(),     i.mac(),      {i.addresses().begin(), i.addresses().end()},
+                                    i.gateway4(), i.gateway6(), i.mtu()};
+      if (vm) return vm->configure_interface(config, answer<void>(reactor));
+      reactor->Finish(to_status(what.configure_interface(config)));
     });
   }
   unary* RemoveInterface(context* call, const pb::RemoveInterfaceRequest* q, pb::Empty*) override {
     return at_once(call, [this, q] { return what.remove_interface(q->name()); });
+  }
+
+  // ---- the machine's own kernel
+
+  unary* Mount(context* call, const pb::MountRequest* q, pb::Empty*) override {
+    return of_vm(call, [this, q](unary* reactor) {
+      vm->mount({q->type(), q->source(), q->target(), q->options()}, q->token(), answer<void>(reactor));
+    });
+  }
+  unary* Unmount(context* call, const pb::UnmountRequest* q, pb::Empty*) override {
+    return of_vm(call, [this, q](unary* reactor) { vm->unmount(q->target(), q->detach(), answer<void>(reactor)); });
+  }
+  unary* WriteFile(context* call, const pb::WriteFileRequest* q, pb::Empty*) override {
+    return of_vm(call, [this, q](unary* reactor) {
+      vm->write_file(q->container_id(), q->path(), q->content(), q->mode(), answer<void>(reactor));
+    });
+  }
+  unary* MakeDirectory(context* call, const pb::MakeDirectoryRequest* q, pb::Empty*) override {
+    return of_vm(call, [this, q](unary* reactor) {
+      vm->make_directory(q->container_id(), q->path(), q->mode(), q->parents(), answer<void>(reactor));
+    });
+  }
+  unary* SetSysctls(context* call, const pb::SetSysctlsRequest* q, pb::Empty*) override {
+    return of_vm(call, [q](unary* reactor) {
+      reactor->Finish(to_status(vm_calls::set_sysctls({q->sysctls().begin(), q->sysctls().end()})));
+    });
+  }
+  unary* SetTime(context* call, const pb::SetTimeRequest* q, pb::Empty*) override {
+    return of_vm(call, [q](unary* reactor) { reactor->Finish(to_status(set_clock(q->now()))); });
+  }
+  unary* SetUpEmulator(context* call, const pb::SetUpEmulatorRequest* q, pb::Empty*) override {
+    return of_vm(call, [this, q](unary* reactor) {
+      vm->set_up_emulator({q->name(), q->interpreter(), q->magic(), q->mask()}, answer<void>(reactor));
+    });
+  }
+
+  // ---- streams
+
+  grpc::ServerBidiReactor<pb::TunnelData, pb::TunnelData>* Tunnel(context*) override {
+    auto* tunnel = new tunnel_call(on, opener, [this](tunnel_call* over) {
+      --tunnels;
+      delete over;
+    });
+    on.post([this, tunnel] {
+      if (++tunnels > most_tunnels) tunnel->refuse({grpc::StatusCode::FAILED_PRECONDITION, "too many tunnels"});
+    });
+    return tunnel;
   }
 
   // The newest stream gets the events; one before it ends.
@@ -334,9 +326,23 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
   }
 };
 
-agent_service::agent_service(loop& on, agent& what, unique_fd listener, std::function<void()> ended)
-    : implementation_(std::make_unique<implementation>(on, what, std::move(listener), std::move(ended))) {}
+agent_service::agent_service(loop& on, agent& what, worker& threads, vm_calls* vm, std::function<void()> ended)
+    : implementation_(std::make_unique<implementation>(on, what, threads, vm, std::move(ended))) {}
 
 agent_service::~agent_service() = default;
+
+void agent_service::listen(unique_fd listener) {
+  implementation_->listener = std::move(listener);
+  implementation_->on.watch(implementation_->listener.get(), EPOLLIN,
+                            [it = implementation_.get()](uint32_t) { it->accept(); });
+}
+
+result<void> agent_service::prepare() {
+  return implementation_->build() ? result<void>{} : fail(errc::internal, "gRPC does not start");
+}
+
+void agent_service::serve(unique_fd connection) {
+  grpc::AddInsecureChannelFromFd(implementation_->server.get(), connection.release());
+}
 
 }  // namespace arca::guest

@@ -1,6 +1,4 @@
 // arca-guest: see guest/proto/start.hpp for how it is started and guest/agent.hpp for what it is.
-#include <malloc.h>
-#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -14,8 +12,10 @@
 #include "guest/agent_log.hpp"
 #include "guest/agent_service.hpp"
 #include "guest/crun_launcher.hpp"
+#include "guest/native_launcher.hpp"
 #include "guest/proto/start.hpp"
 #include "guest/startup.hpp"
+#include "guest/vm/init.hpp"
 
 namespace {
 using namespace arca;
@@ -25,6 +25,7 @@ struct arguments {
   std::string machine_dir;
   int pool_fd = -1;
   bool host_network = false;
+  bool native_launcher = false;
 };
 
 bool parse(int argc, char** argv, arguments& into) {
@@ -42,24 +43,16 @@ bool parse(int argc, char** argv, arguments& into) {
       if (*value == '\0' || *end != '\0' || number < 3 || number > 1 << 20) return false;
       into.pool_fd = static_cast<int>(number);
       ++i;
+    } else if (flag == guest_start::flag_launcher && value) {
+      into.native_launcher = value == std::string(guest_start::launcher_native);
+      if (!into.native_launcher && value != std::string(guest_start::launcher_crun)) return false;
+      ++i;
     } else {
       return false;
     }
   }
   return !into.machine_dir.empty() && into.machine_dir.front() == '/' &&
          into.machine_dir.size() <= guest_start::max_machine_dir;
-}
-
-// Fifty of these run at once: one heap for all threads, given back early, and small stacks.
-void be_small() {
-  mallopt(M_ARENA_MAX, 1);
-  mallopt(M_TRIM_THRESHOLD, 64 << 10);
-  mallopt(M_MMAP_THRESHOLD, 64 << 10);
-  pthread_attr_t threads;
-  pthread_attr_init(&threads);
-  pthread_attr_setstacksize(&threads, 256 << 10);
-  pthread_setattr_default_np(&threads);
-  pthread_attr_destroy(&threads);
 }
 
 int serve(const arguments& given) {
@@ -84,10 +77,14 @@ int serve(const arguments& given) {
     main_loop.forget(pool.get());
     pool.reset();
   };
-  agent what(main_loop, std::move(setup), [](loop& on, reaper& children, const std::string& folder) {
+  const auto make_launcher = [&](loop& on, reaper& children, const std::string& folder) -> std::unique_ptr<launcher> {
+    if (given.native_launcher) return std::make_unique<native_launcher>(on, children, folder);
     return std::make_unique<crun_launcher>(on, children, folder);
-  });
-  const agent_service service(main_loop, what, std::move(*calls), [&] { main_loop.stop(0); });
+  };
+  agent what(main_loop, std::move(setup), make_launcher);
+  worker threads(main_loop);
+  agent_service service(main_loop, what, threads, nullptr, [&] { main_loop.stop(0); });
+  service.listen(std::move(*calls));
 
   sigset_t terminate;
   sigemptyset(&terminate);
@@ -112,10 +109,12 @@ int serve(const arguments& given) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (getpid() == 1) run_as_init();
   arguments given;
   if (!parse(argc, argv, given)) {
     const std::string usage = std::string("usage: arca-guest ") + guest_start::flag_machine_dir + " DIR [" +
-                              guest_start::flag_pool_fd + " N] [" + guest_start::flag_host_network + "]\n";
+                              guest_start::flag_pool_fd + " N] [" + guest_start::flag_host_network + "] [" +
+                              guest_start::flag_launcher + " crun|native]\n";
     (void)!write(2, usage.data(), usage.size());
     return 1;
   }

@@ -120,6 +120,15 @@ ifinfomsg link_message(int index) {
   return body;
 }
 
+// Names are given by the kernel in the order of arrival: another device may have the wanted one.
+result<void> rename(int index, const std::string& name) {
+  ifinfomsg down = link_message(index);
+  down.ifi_change = IFF_UP;
+  ARCA_CHECK(check(request(RTM_NEWLINK, 0, down).send(), "take down " + name));
+  return check(request(RTM_NEWLINK, 0, link_message(index)).add(IFLA_IFNAME, name.c_str(), name.size() + 1).send(),
+               "rename to " + name);
+}
+
 result<void> bring_up(int index, const std::string& name, const interface_config* config) {
   ifinfomsg body = link_message(index);
   body.ifi_flags = body.ifi_change = IFF_UP;
@@ -167,6 +176,10 @@ result<void> bring_up_loopback() {
   return bring_up(1, "lo", nullptr);
 }
 
+bool has_interface(const std::string& mac) {
+  return index_by_mac(mac) != 0;
+}
+
 result<void> configure_interface(const interface_config& config) {
   ARCA_CHECK(check_name(config.name));
   int index = config.mac.empty() ? static_cast<int>(if_nametoindex(config.name.c_str())) : index_by_mac(config.mac);
@@ -174,13 +187,9 @@ result<void> configure_interface(const interface_config& config) {
     return fail(errc::not_found,
                 "no network device " + (config.mac.empty() ? config.name : "with address " + config.mac));
   if (if_nametoindex(config.name.c_str()) != static_cast<unsigned>(index)) {
-    ifinfomsg down = link_message(index);
-    down.ifi_change = IFF_UP;
-    ARCA_CHECK(check(request(RTM_NEWLINK, 0, down).send(), "take down " + config.name));
-    ARCA_CHECK(check(request(RTM_NEWLINK, 0, link_message(index))
-                         .add(IFLA_IFNAME, config.name.c_str(), config.name.size() + 1)
-                         .send(),
-                     "rename to " + config.name));
+    if (const auto other = static_cast<int>(if_nametoindex(config.name.c_str())); other != 0 && !config.mac.empty())
+      ARCA_CHECK(rename(other, "other" + std::to_string(other)));
+    ARCA_CHECK(rename(index, config.name));
   }
   ARCA_CHECK(bring_up(index, config.name, &config));
   for (const auto& each : config.addresses) ARCA_CHECK(add_address(index, each));

@@ -18,6 +18,8 @@ struct interface_config {
 
 /// Loopback up.
 result<void> bring_up_loopback();
+/// Whether there is a device with this hardware address.
+bool has_interface(const std::string& mac);
 /// Names the device, gives it its addresses, brings it up and makes the default routes. Safe to repeat.
 result<void> configure_interface(const interface_config& config);
 /// errc::not_found when there is none of this name.

@@ -1,6 +1,8 @@
 #include "guest/startup.hpp"
 
 #include <fcntl.h>
+#include <malloc.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -45,6 +47,17 @@ void become_supervisor() {
   for (const int fatal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS}) sigdelset(&all, fatal);
   sigprocmask(SIG_SETMASK, &all, nullptr);
   umask(0022);  // crun inherits it: mount points that it makes must be open to the container's user
+}
+
+void be_small() {
+  mallopt(M_ARENA_MAX, 1);
+  mallopt(M_TRIM_THRESHOLD, 64 << 10);
+  mallopt(M_MMAP_THRESHOLD, 64 << 10);
+  pthread_attr_t threads;
+  pthread_attr_init(&threads);
+  pthread_attr_setstacksize(&threads, 256 << 10);
+  pthread_setattr_default_np(&threads);
+  pthread_attr_destroy(&threads);
 }
 
 result<void> isolate(bool host_network) {

@@ -27,7 +27,7 @@ stdio_server::stdio_server(loop& on, unique_fd listener, std::function<bool(uint
       listener_(std::move(listener)),
       accept_generation_(std::move(accept_generation)),
       find_(std::move(find)) {
-  loop_.watch(listener_.get(), EPOLLIN, [this](uint32_t) { on_listener(); });
+  if (listener_) loop_.watch(listener_.get(), EPOLLIN, [this](uint32_t) { on_listener(); });
 }
 
 stdio_server::~stdio_server() {
@@ -38,14 +38,18 @@ stdio_server::~stdio_server() {
 void stdio_server::on_listener() {
   unique_fd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!socket) return;
-  if (!peer_is_root(socket.get()) || connections_.size() >= max_connections)
-    return log().write("stdio: connection refused");
+  if (!peer_is_root(socket.get()) || !adopt(std::move(socket))) log().write("stdio: connection refused");
+}
+
+bool stdio_server::adopt(unique_fd socket) {
+  if (connections_.size() >= max_connections) return false;
   const int fd = socket.get();
   connection& made = connections_[fd];
   made.socket = std::move(socket);
   made.limit = loop_.after(hello_limit, [this, fd] { drop(fd); });
   loop_.watch(fd, EPOLLIN, [this, fd](uint32_t) { on_readable(fd); });
   on_readable(fd);  // the hello is mostly there already
+  return true;
 }
 
 void stdio_server::on_readable(int socket) {
@@ -81,13 +85,17 @@ void stdio_server::greet(connection& from) {
 }
 
 void stdio_server::keep(connection& from) {
-  const std::string token = name_of(from.hello.process_id);
-  if (from.passed && !token.empty() && (kept_.size() < max_kept || kept_.contains(token))) {
-    kept_[token] = std::move(from.passed);
+  if (from.passed && keep(name_of(from.hello.process_id), std::move(from.passed))) {
     const char got = 0;
     (void)::send(from.socket.get(), &got, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
   }
   drop(from.socket.get());
+}
+
+bool stdio_server::keep(const std::string& token, unique_fd what) {
+  if (token.empty() || (kept_.size() >= max_kept && !kept_.contains(token))) return false;
+  kept_[token] = std::move(what);
+  return true;
 }
 
 stdio_server::connection stdio_server::release(int socket) {

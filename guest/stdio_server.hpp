@@ -18,14 +18,18 @@ class stdio_server {
   static constexpr size_t max_connections = 256;  ///< whose hello is incomplete or whose process has not started
   static constexpr size_t max_kept = 512;         ///< descriptors waiting for the call that uses them
 
-  /// `listener` is listening. `accept_generation` says whether a daemon of this generation may still speak. `find`
-  /// gives the process's stdio or null.
+  /// `listener` is listening, or empty: connections come by adopt() only. `accept_generation` says whether a daemon of
+  /// this generation may still speak. `find` gives the process's stdio or null.
   stdio_server(loop& on, unique_fd listener, std::function<bool(uint64_t)> accept_generation,
                std::function<process_stdio*(const std::string& container, const std::string& process)> find);
   stdio_server(const stdio_server&) = delete;
   stdio_server& operator=(const stdio_server&) = delete;
   ~stdio_server();
 
+  /// Takes a connected stream socket as if it had been accepted. False: too many wait.
+  bool adopt(unique_fd connection);
+  /// Keeps a descriptor as if it had been sent. False: too many are kept, or the token is empty.
+  bool keep(const std::string& token, unique_fd what);
   /// The descriptor that was sent under this token; empty if there is none. It is then the caller's.
   unique_fd take(const std::string& token);
   /// A process was made: a connection that came for it before is attached.

@@ -1,24 +1,16 @@
 #include "vm/agent_client.hpp"
 
+#include <fcntl.h>
 #include <grpcpp/create_channel_posix.h>
 #include <grpcpp/grpcpp.h>
 #include <sys/socket.h>
 
-#include <atomic>
-#include <mutex>
-
-#include "guest/proto/agent.grpc.pb.h"
 #include "guest/proto/version.hpp"
-#include "persistence/base/tsan.hpp"
+#include "vm/agent_calls.hpp"
 
 namespace arca::vm {
-namespace {
 
-namespace proto = arca::agent::v1;
-
-constexpr int max_reply = 4 << 20;
-
-error to_error(const grpc::Status& status) {
+error calls::to_error(const grpc::Status& status) {
   auto message = status.error_message();
   switch (status.error_code()) {
     case grpc::StatusCode::NOT_FOUND:
@@ -41,6 +33,11 @@ error to_error(const grpc::Status& status) {
       return {errc::internal, message};
   }
 }
+
+namespace {
+using namespace calls;
+
+constexpr int max_reply = 4 << 20;
 
 agent_exit to_exit(const proto::Exit& e) {
   return {e.code(), e.at(), e.oom_killed(), e.last_sequence()};
@@ -82,83 +79,6 @@ void keep_callback_threads() {
     return kept;
   }();
   (void)anchor;
-}
-
-}  // namespace
-
-struct agent_client::state {
-  std::shared_ptr<grpc::Channel> channel;
-  std::unique_ptr<proto::Agent::Stub> stub;
-
-  /// Contexts of open calls, so that the destructor can cancel them.
-  std::mutex lock;
-  bool closing = false;
-  std::vector<grpc::ClientContext*> open;
-
-  struct event_reader;
-  std::shared_ptr<event_reader> events;
-
-  bool add(grpc::ClientContext* context) {
-    const std::lock_guard guard(lock);
-    if (closing) return false;
-    open.push_back(context);
-    return true;
-  }
-  void remove(grpc::ClientContext* context) {
-    const std::lock_guard guard(lock);
-    std::erase(open, context);
-  }
-};
-
-namespace {
-
-// One for all calls, because reading a callback's captures to find its own would be the first report.
-[[maybe_unused]] char through_grpc;
-
-/// One unary call: holds request, reply and the channel until the callback has run.
-template <class Request, class Reply, class State>
-struct unary : std::enable_shared_from_this<unary<Request, Reply, State>> {
-  grpc::ClientContext context;
-  Request request;
-  Reply reply;
-  std::shared_ptr<State> owner;
-};
-
-template <class Request, class Reply>
-using method = void (proto::Agent::Stub::async::*)(grpc::ClientContext*, const Request*, Reply*,
-                                                   std::function<void(grpc::Status)>);
-
-template <class Request, class Reply, class State, class Done>
-void start(const std::shared_ptr<State>& owner, method<Request, Reply> how, Request request,
-           std::chrono::milliseconds limit, Done done) {
-  auto call = std::make_shared<unary<Request, Reply, State>>();
-  call->request = std::move(request);
-  call->owner = owner;
-  call->context.set_deadline(std::chrono::system_clock::now() + limit);
-  if (!owner->add(&call->context)) {
-    done(call->reply, error{errc::cancelled, "the machine is being closed"});
-    return;
-  }
-  auto* stub = owner->stub->async();
-  ARCA_TSAN_RELEASE(&through_grpc);
-  (stub->*how)(&call->context, &call->request, &call->reply, [call, done = std::move(done)](grpc::Status status) {
-    ARCA_TSAN_ACQUIRE(&through_grpc);
-    call->owner->remove(&call->context);
-    if (status.ok())
-      done(call->reply, error{});
-    else
-      done(call->reply, to_error(status));
-  });
-}
-
-/// Adapts a callback of nothing.
-auto no_value(agent_client::callback<void> done) {
-  return [done = std::move(done)](const proto::Empty&, error e) {
-    if (e.code() == errc::none)
-      done({});
-    else
-      done(fail(std::move(e)));
-  };
 }
 
 }  // namespace
@@ -206,6 +126,7 @@ std::shared_ptr<agent_client> agent_client::over(unique_fd socket) {
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 256 << 10);
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  s->socket.reset(fcntl(socket.get(), F_DUPFD_CLOEXEC, 3));
   s->channel = grpc::CreateCustomInsecureChannelFromFd("arca-guest", socket.release(), arguments);
   s->stub = proto::Agent::NewStub(s->channel);
   return std::shared_ptr<agent_client>(new agent_client(std::move(s)));
@@ -217,6 +138,7 @@ agent_client::~agent_client() {
     const std::lock_guard guard(state_->lock);
     state_->closing = true;
     for (auto* context : state_->open) context->TryCancel();
+    for (auto* each : state_->tunnels) each->cancel();
     events = std::move(state_->events);
   }
   if (events) {
@@ -224,12 +146,19 @@ agent_client::~agent_client() {
     const std::lock_guard guard(events->calling);
     events->silent = true;
   }
+  if (state_->socket) ::shutdown(state_->socket.get(), SHUT_RDWR);
 }
 
 void agent_client::hello(uint64_t generation, milliseconds limit, callback<agent_hello> done) {
+  hello(agent_greeting{generation, {}, 0}, limit, std::move(done));
+}
+
+void agent_client::hello(const agent_greeting& greeting, milliseconds limit, callback<agent_hello> done) {
   proto::HelloRequest request;
   request.set_protocol_version(agent_protocol_version);
-  request.set_generation(generation);
+  request.set_generation(greeting.generation);
+  request.set_random_seed(greeting.random_seed);
+  request.set_now(greeting.now);
   start<proto::HelloRequest, proto::HelloReply>(
       state_, &proto::Agent::Stub::async::Hello, std::move(request), limit,
       [done = std::move(done)](const proto::HelloReply& reply, error e) {
@@ -355,26 +284,6 @@ void agent_client::update_resources(const std::string& container, const std::str
   request.set_container_id(container);
   request.set_oci_resources(oci_resources);
   start<proto::UpdateResourcesRequest, proto::Empty>(state_, &proto::Agent::Stub::async::UpdateResources,
-                                                     std::move(request), limit, no_value(std::move(done)));
-}
-
-void agent_client::configure_interface(const agent_interface& nic, milliseconds limit, callback<void> done) {
-  proto::ConfigureInterfaceRequest request;
-  auto* into = request.mutable_interface();
-  into->set_name(nic.name);
-  into->set_mac(nic.mac);
-  for (const auto& address : nic.addresses) into->add_addresses(address);
-  into->set_gateway4(nic.gateway4);
-  into->set_gateway6(nic.gateway6);
-  into->set_mtu(nic.mtu);
-  start<proto::ConfigureInterfaceRequest, proto::Empty>(state_, &proto::Agent::Stub::async::ConfigureInterface,
-                                                        std::move(request), limit, no_value(std::move(done)));
-}
-
-void agent_client::remove_interface(const std::string& name, milliseconds limit, callback<void> done) {
-  proto::RemoveInterfaceRequest request;
-  request.set_name(name);
-  start<proto::RemoveInterfaceRequest, proto::Empty>(state_, &proto::Agent::Stub::async::RemoveInterface,
                                                      std::move(request), limit, no_value(std::move(done)));
 }
 

@@ -64,6 +64,37 @@ struct agent_interface {
   std::vector<std::string> addresses;
   uint32_t mtu = 0;
 };
+/// What a VM is told before anything else; a namespace machine has the host's.
+struct agent_greeting {
+  uint64_t generation = 0;
+  std::string random_seed;  ///< 32 bytes; empty: none
+  int64_t now = 0;          ///< unix nanoseconds; 0: the clock is left alone
+};
+/// Where a tunnel ends inside the machine.
+struct agent_tunnel {
+  enum class kind : uint8_t { stdio, tcp, udp, unix_socket };
+  kind to = kind::stdio;
+  std::string host;  ///< tcp, udp: numeric
+  uint16_t port = 0;
+  std::string path;       ///< unix_socket
+  std::string container;  ///< whose network or root; empty: the machine's
+};
+struct agent_mount {
+  std::string type, source;
+  std::string target;   ///< empty: it stays detached, kept under `token`
+  std::string options;  ///< as of mount(8): "ro,nosuid,nodev", "rbind"
+  std::string token;
+};
+struct agent_file {
+  std::string path, content;  ///< content: at most 1 MiB
+  uint32_t mode = 0644;
+  std::string container;  ///< empty: a path of the machine's own root
+};
+struct agent_emulator {
+  std::string name;         ///< "qemu-aarch64"
+  std::string interpreter;  ///< path in the machine
+  std::string magic, mask;
+};
 struct agent_event {
   std::string container_id, process_id;
   std::optional<agent_exit> exit;  ///< else an OOM kill
@@ -79,9 +110,11 @@ class agent_client {
   static std::shared_ptr<agent_client> over(unique_fd socket);
   agent_client(const agent_client&) = delete;
   agent_client& operator=(const agent_client&) = delete;
-  ~agent_client();  ///< cancels what is open
+  /// Cancels what is open and shuts the socket down: QEMU serves the next client only then.
+  ~agent_client();
 
   void hello(uint64_t generation, milliseconds limit, callback<agent_hello> done);
+  void hello(const agent_greeting& greeting, milliseconds limit, callback<agent_hello> done);
   void configure(const agent_configuration& what, milliseconds limit, callback<void> done);
   void shutdown(milliseconds limit, callback<void> done);
   void create_container(const agent_container& what, milliseconds limit, callback<agent_started> done);
@@ -97,6 +130,22 @@ class agent_client {
                         callback<void> done);
   void configure_interface(const agent_interface& nic, milliseconds limit, callback<void> done);
   void remove_interface(const std::string& name, milliseconds limit, callback<void> done);
+
+  /// One end of a socket pair whose other end is the connection inside. Ends of input and output are told apart
+  /// (shutdown(SHUT_WR)); for udp the pair keeps message boundaries (SOCK_SEQPACKET). `limit` is for connecting. It
+  /// lives until both directions have ended, the descriptor is closed, or the client is destroyed. At most 256 KiB are
+  /// under way each way in this process: whoever does not read stops the other side.
+  void tunnel(const agent_tunnel& where, milliseconds limit, callback<unique_fd> done);
+
+  // ---- of a VM; a namespace machine answers errc::conflict
+  void mount(const agent_mount& what, milliseconds limit, callback<void> done);
+  void unmount(const std::string& target, bool detach, milliseconds limit, callback<void> done);
+  void write_file(const agent_file& what, milliseconds limit, callback<void> done);
+  void make_directory(const std::string& container, const std::string& path, uint32_t mode, bool parents,
+                      milliseconds limit, callback<void> done);
+  void set_sysctls(const std::map<std::string, std::string>& sysctls, milliseconds limit, callback<void> done);
+  void set_time(int64_t now, milliseconds limit, callback<void> done);
+  void set_up_emulator(const agent_emulator& what, milliseconds limit, callback<void> done);
 
   /// Opens the stream of events. `on_event` for each, then `on_end` once with the reason; both on a gRPC thread,
   /// neither after the client's destructor has returned. At most one stream per client.

@@ -120,6 +120,20 @@ std::vector<cgroup_hierarchy> parse_cgroup_mounts(const std::string& mountinfo) 
   return found;
 }
 
+namespace {
+/// One group; true when it was not there before.
+result<bool> make_group(const cgroup_hierarchy& h, const std::string& above, const std::string& at) {
+  if (mkdir(at.c_str(), 0755) != 0) {
+    if (errno != EEXIST) return fail_errno("mkdir " + at);
+    return false;
+  }
+  if (std::find(h.controllers.begin(), h.controllers.end(), "cpuset") != h.controllers.end())
+    // A new group has none, and refuses processes until it does.
+    for (const auto* file : {"/cpuset.cpus", "/cpuset.mems"}) write_text(at + file, read_text(above + file));
+  return true;
+}
+}  // namespace
+
 cgroup_tree::cgroup_tree(std::vector<cgroup_hierarchy> hierarchies) : hierarchies_(std::move(hierarchies)) {
   const bool v1 = std::any_of(hierarchies_.begin(), hierarchies_.end(), [](const auto& h) { return !h.unified; });
   const bool v2 = std::any_of(hierarchies_.begin(), hierarchies_.end(), [](const auto& h) { return h.unified; });
@@ -142,16 +156,12 @@ result<void> cgroup_tree::create_parent(const std::string& path) const {
   for (const auto& h : hierarchies_) {
     // On a hybrid host the v2 tree has no controllers: nothing is limited there, and crun does not use it.
     if (h.unified && mode_ != cgroup_mode::v2) continue;
-    const bool cpuset = std::find(h.controllers.begin(), h.controllers.end(), "cpuset") != h.controllers.end();
     std::string at = h.mount_point;
     for (const auto& part : split(path, '/')) {
       if (part.empty()) continue;
       const auto above = at;
       at += '/' + part;
-      const bool made = mkdir(at.c_str(), 0755) == 0;
-      if (!made && errno != EEXIST) return fail_errno("mkdir " + at);
-      if (made && cpuset)  // a new group has none, and refuses processes until it does
-        for (const auto* file : {"/cpuset.cpus", "/cpuset.mems"}) write_text(at + file, read_text(above + file));
+      ARCA_TRY(made, make_group(h, above, at));
       if (h.unified && made) {
         // One write each: a controller that is not there must not keep the others out.
         for (const auto& controller : split(read_text(above + "/cgroup.controllers"), ' ')) {
@@ -168,6 +178,24 @@ result<void> cgroup_tree::create_parent(const std::string& path) const {
       }
   }
   return {};
+}
+
+result<std::vector<unique_fd>> cgroup_tree::create_leaf(const std::string& path) const {
+  const auto slash = path.rfind('/');
+  if (slash == std::string::npos || slash + 1 == path.size())
+    return fail(errc::invalid_argument, "invalid cgroup path " + path);
+  const auto parent = path.substr(0, slash);
+  if (!parent.empty()) ARCA_CHECK(create_parent(parent));
+  std::vector<unique_fd> members;
+  for (const auto& h : hierarchies_) {
+    if (h.unified && mode_ != cgroup_mode::v2) continue;
+    const auto at = h.mount_point + path;
+    ARCA_TRY(made, make_group(h, h.mount_point + parent, at));
+    (void)made;
+    ARCA_TRY(file, fs::open(at + "/cgroup.procs", O_WRONLY));
+    members.push_back(std::move(file));
+  }
+  return members;
 }
 
 std::vector<int64_t> cgroup_tree::processes(const std::string& path) const {

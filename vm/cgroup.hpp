@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "persistence/base/error.hpp"
+#include "persistence/base/unique_fd.hpp"
 
 namespace arca::vm {
 
@@ -33,6 +34,9 @@ class cgroup_tree {
   /// Makes a group that will have groups inside (`path` and its parents): delegates controllers on v2, fills cpuset on
   /// v1.
   result<void> create_parent(const std::string& path) const;
+  /// Makes a group that will hold processes, below a parent as of create_parent. Its open cgroup.procs, one of each
+  /// hierarchy: who writes "0" to all of them is in the group.
+  result<std::vector<unique_fd>> create_leaf(const std::string& path) const;
   /// SIGKILL for everything in the subtree: cgroup.kill, or freeze, signal, thaw until it is empty. Does not wait for
   /// the processes to be reaped. False in the value when there was nothing.
   result<bool> kill(const std::string& path) const;

@@ -21,10 +21,6 @@
 #include "persistence/base/fs.hpp"
 #include "persistence/base/text.hpp"
 
-#ifndef P_PIDFD
-#define P_PIDFD 3
-#endif
-
 namespace arca::vm {
 namespace {
 
@@ -110,42 +106,6 @@ result<void> wait_until_ready(const guest_process& agent, int deadline_ms) {
   if (n > 0 && ::read(agent.pool_socket.get(), &byte, 1) == 1 && byte == guest_start::ready) return {};
   auto log = fs::read_file(agent.dir + '/' + guest_start::log_file, 1 << 20);
   return fail(errc::internal, "the machine's agent ended at once: " + (log ? *log : std::string("no reason given")));
-}
-
-uint64_t start_time_of(pid_t pid) {
-  const auto text = read_proc("/proc/" + std::to_string(pid) + "/stat");
-  const auto end_of_name = text.rfind(')');
-  if (end_of_name == std::string::npos) return 0;
-  const auto fields = split(std::string_view(text).substr(end_of_name + 1), ' ');  // " S ppid …": field 3 is at 1
-  if (fields.size() < 21) return 0;
-  uint64_t value = 0;
-  std::from_chars(fields[20].data(), fields[20].data() + fields[20].size(), value);
-  return value;
-}
-
-std::string host_boot_id() {
-  auto id = read_proc("/proc/sys/kernel/random/boot_id");
-  while (!id.empty() && id.back() == '\n') id.pop_back();
-  return id;
-}
-
-bool has_ended(int pidfd) {
-  return wait_for_end(pidfd, 0);
-}
-
-bool wait_for_end(int pidfd, int ms) {
-  pollfd end{pidfd, POLLIN, 0};
-  int n = 0;
-  do n = poll(&end, 1, ms);
-  while (n < 0 && errno == EINTR);
-  if (n <= 0) return false;
-  siginfo_t ignored{};
-  waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &ignored, WEXITED | WNOHANG);
-  return true;
-}
-
-void send_signal(int pidfd, int number) {
-  syscall(SYS_pidfd_send_signal, pidfd, number, nullptr, 0);
 }
 
 std::vector<found_agent> find_agents(const std::string& machines_dir) {

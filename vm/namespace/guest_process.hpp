@@ -8,6 +8,7 @@
 
 #include "persistence/base/error.hpp"
 #include "persistence/base/unique_fd.hpp"
+#include "vm/process.hpp"
 
 namespace arca::vm {
 
@@ -22,15 +23,6 @@ struct guest_process {
 result<guest_process> spawn_agent(const std::string& program, const std::string& dir, bool host_network);
 /// Until its sockets listen. errc::timeout, or errc::internal with the reason from its log when it has ended.
 result<void> wait_until_ready(const guest_process& agent, int deadline_ms);
-
-/// Field 22 of /proc/PID/stat, 0 when there is no such process.
-uint64_t start_time_of(pid_t pid);
-std::string host_boot_id();
-/// True when the descriptor's process has ended. Collects it if it was our child.
-bool has_ended(int pidfd);
-/// Waits at most `ms` for the end.
-bool wait_for_end(int pidfd, int ms);
-void send_signal(int pidfd, int number);
 
 struct found_agent {
   pid_t pid = 0;

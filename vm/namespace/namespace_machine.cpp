@@ -93,13 +93,9 @@ result<void> namespace_machine::adopt(int deadline_ms) {
     return fail(errc::gone, std::string("the machine's agent has ended: ") + why);
   };
   if (identity_.boot_id != host_boot_id()) return gone("the host was restarted");
-  pidfd_.reset(static_cast<int>(syscall(SYS_pidfd_open, static_cast<pid_t>(identity_.pid), 0)));
-  if (!pidfd_) return gone("there is no such process");
-  if (identity_.start_time == 0 || start_time_of(static_cast<pid_t>(identity_.pid)) != identity_.start_time) {
-    pidfd_.reset();  // not ours: nothing may be sent to it
-    return gone("its process id is another's now");
-  }
-  if (has_ended(pidfd_.get())) return gone("it was killed");
+  auto process = open_process(identity_.pid, identity_.start_time);
+  if (!process) return gone(process.error().message().c_str());
+  pidfd_ = std::move(*process);
   return connect(deadline_ms);
 }
 

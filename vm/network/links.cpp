@@ -3,6 +3,7 @@
 #include <endian.h>
 #include <fcntl.h>
 #include <linux/if_link.h>
+#include <linux/if_tun.h>
 #include <linux/veth.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
@@ -161,6 +162,25 @@ result<void> create_veth(const veth_spec& veth, int netns) {
         });
       });
   return socket.run(request, "create network device " + veth.host_name);
+}
+
+result<unique_fd> create_tap(const tap_spec& tap) {
+  ARCA_CHECK(check_name(tap.name));
+  const uint32_t bridge = link_index(tap.bridge);
+  if (bridge == 0) return fail(errc::not_found, "no bridge " + tap.bridge);
+  ARCA_TRY(device, fs::open("/dev/net/tun", O_RDWR));
+  ifreq wanted{};
+  std::memcpy(wanted.ifr_name, tap.name.data(), tap.name.size());
+  wanted.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL);
+  if (::ioctl(device.get(), TUNSETIFF, &wanted) != 0) return fail_errno("create network device " + tap.name);
+  ARCA_TRY(socket, nl_socket::open());
+  ifinfomsg header{};
+  header.ifi_index = static_cast<int>(link_index(tap.name));
+  header.ifi_flags = header.ifi_change = IFF_UP;
+  nl_request request(RTM_NEWLINK, NLM_F_ACK);
+  request.body(header).put_u32(IFLA_MTU, tap.mtu).put_u32(IFLA_GROUP, link_group).put_u32(IFLA_MASTER, bridge);
+  ARCA_CHECK(socket.run(request, "set up network device " + tap.name));
+  return std::move(device);
 }
 
 result<void> remove_link(const std::string& name) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "persistence/base/error.hpp"
+#include "persistence/base/unique_fd.hpp"
 #include "vm/network/address.hpp"
 
 namespace arca::net {
@@ -33,6 +34,16 @@ struct veth_spec {
 /// final name (down, without addresses: the agent configures it). errc::not_found when there is no such bridge.
 result<void> create_veth(const veth_spec& veth, int netns);
 
+struct tap_spec {
+  std::string bridge;  ///< device that it joins
+  std::string name;    ///< at most 15 bytes
+  uint32_t mtu = 1500;
+};
+
+/// A tap device with virtio headers (offloads), up and in the bridge: the host's end of a virtual machine's NIC. It
+/// lives as long as the descriptor is open somewhere. errc::not_found when there is no such bridge.
+result<unique_fd> create_tap(const tap_spec& tap);
+
 /// A missing device is success. The kernel waits for a grace period (15–23 ms): never on the way of an answer.
 result<void> remove_link(const std::string& name);
 
@@ -46,7 +57,7 @@ result<void> route_loopback(const std::string& bridge);
 /// 0: there is no such device. One ioctl, no netlink.
 uint32_t link_index(const std::string& name);
 
-/// Host ends made by create_veth that hang on `bridge`.
+/// Host ends made by create_veth or create_tap that hang on `bridge`.
 result<std::vector<std::string>> list_veths(const std::string& bridge);
 
 /// Every IPv4 subnet that the host knows by an address of its own or a route; default routes and what belongs to the

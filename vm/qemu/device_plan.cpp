@@ -1,0 +1,51 @@
+#include "vm/qemu/device_plan.hpp"
+
+#include <algorithm>
+
+#include "vm/oci/json_access.hpp"
+
+namespace arca::vm {
+
+result<plugged_device> device_plan::take(const std::string& kind, const std::string& name) {
+  if (find(name))
+    return fail(errc::conflict, "a device named " + name + " is plugged into the virtual machine already");
+  for (unsigned i = 0; i < ports_; ++i) {
+    const auto port = "rp" + std::to_string(i);
+    if (std::any_of(devices_.begin(), devices_.end(), [&](const auto& d) { return d.port == port; })) continue;
+    plugged_device device{kind + std::to_string(next_++), port, name};
+    devices_.push_back(device);
+    return device;
+  }
+  return fail(errc::unavailable,
+              "the virtual machine has room for " + std::to_string(ports_) + " devices, and all of it is taken");
+}
+
+std::optional<plugged_device> device_plan::find(const std::string& name) const {
+  const auto at = std::find_if(devices_.begin(), devices_.end(), [&](const auto& d) { return d.name == name; });
+  if (at == devices_.end()) return std::nullopt;
+  return *at;
+}
+
+void device_plan::free(const std::string& id) {
+  std::erase_if(devices_, [&](const auto& d) { return d.id == id; });
+}
+
+nlohmann::json device_plan::to_json() const {
+  auto list = nlohmann::json::array();
+  for (const auto& d : devices_) list.push_back({{"id", d.id}, {"port", d.port}, {"name", d.name}});
+  return {{"ports", ports_}, {"next", next_}, {"plugged", std::move(list)}};
+}
+
+device_plan device_plan::from_json(const nlohmann::json& document) {
+  device_plan plan(static_cast<unsigned>(std::clamp<int64_t>(oci::integer_or(document, "ports", 0), 0, 32)));
+  plan.next_ = static_cast<uint64_t>(std::max<int64_t>(1, oci::integer_or(document, "next", 1)));
+  const auto& list = oci::member(document, "plugged");
+  if (list.is_array())
+    for (const auto& entry : list) {
+      plugged_device d{oci::text(entry, "id"), oci::text(entry, "port"), oci::text(entry, "name")};
+      if (!d.id.empty() && !d.port.empty() && plan.devices_.size() < plan.ports_) plan.devices_.push_back(std::move(d));
+    }
+  return plan;
+}
+
+}  // namespace arca::vm

@@ -1,0 +1,41 @@
+// Which root port of a machine holds which plugged device. pcie.0 takes no hotplug; a port takes one device and is free
+// again only after DEVICE_DELETED. Ids are never used twice in a machine: QEMU may still know the old one.
+#pragma once
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "persistence/base/error.hpp"
+
+namespace arca::vm {
+
+struct plugged_device {
+  std::string id;    ///< "nic3": of the device; its backend is id + "-backend"
+  std::string port;  ///< "rp1"
+  std::string name;  ///< "eth0", a share's tag
+
+  std::string backend() const { return id + "-backend"; }
+};
+
+class device_plan {
+ public:
+  explicit device_plan(unsigned ports) : ports_(ports) {}
+
+  /// Takes a free port. errc::conflict when a device of that name is plugged, errc::unavailable when no port is free.
+  result<plugged_device> take(const std::string& kind, const std::string& name);
+  std::optional<plugged_device> find(const std::string& name) const;
+  void free(const std::string& id);
+
+  nlohmann::json to_json() const;
+  /// Of machine.json; what does not fit is left out.
+  static device_plan from_json(const nlohmann::json& document);
+
+ private:
+  unsigned ports_;
+  uint64_t next_ = 1;
+  std::vector<plugged_device> devices_;
+};
+
+}  // namespace arca::vm

@@ -1,0 +1,16 @@
+// How large a virtual machine is made for a container.
+#pragma once
+#include <cstdint>
+
+namespace arca::vm {
+
+struct machine_size {
+  uint64_t memory_mib = 0;
+  unsigned cpus = 0;
+};
+
+/// `memory` in bytes and `nano_cpus` as in HostConfig, 0: not given, then `otherwise`. A limit is the container's own
+/// (its cgroup inside keeps it): its machine gets more, for the kernel and the agent. At most `host_cpus` processors.
+machine_size machine_size_of(int64_t memory, int64_t nano_cpus, const machine_size& otherwise, unsigned host_cpus);
+
+}  // namespace arca::vm

@@ -1,0 +1,282 @@
+// Real virtual machines under TCG, with the guest that `arca setup` has installed. Needs root; skipped (exit code 4)
+// where no guest is installed. Works in a network namespace of its own.
+#define CATCH_CONFIG_RUNNER
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#include <catch2/catch.hpp>
+#include <cstdio>
+#include <cstdlib>
+
+#include "persistence/base/fs.hpp"
+#include "persistence/base/text.hpp"
+#include "vm/cgroup.hpp"
+#include "vm/network/links.hpp"
+#include "vm/process.hpp"
+#include "vm/qemu/machine_files.hpp"
+#include "vm/qemu/qemu_machine.hpp"
+#include "vm/qemu/testing/vm_lab.hpp"
+
+using namespace arca;
+using namespace arca::vm;
+using namespace arca::vm::testing;
+using namespace std::chrono_literals;
+
+int main(int argc, char** argv) {
+  if (const auto guest = installed_guest(); !guest) {
+    std::fprintf(stderr, "skipped: %s\n", guest.error().message().c_str());
+    return 4;
+  }
+  if (unshare(CLONE_NEWNET) != 0) {
+    std::perror("this test needs root: unshare");
+    return 1;
+  }
+  return Catch::Session().run(argc, argv);
+}
+
+namespace {
+
+template <class T>
+T must(result<T> value) {
+  if (!value) FAIL(value.error().message());
+  return std::move(*value);
+}
+void must(const result<void>& value) {
+  if (!value) FAIL(value.error().message());
+}
+
+qemu_machine& vm_of(const std::unique_ptr<machine>& box) {
+  return dynamic_cast<qemu_machine&>(*box);
+}
+
+std::string stages_of(const machine& box) {
+  std::string text;
+  const auto record = must(read_machine_record(box.identity().dir));
+  for (const auto& [name, ms] : record.stages) text += name + "=" + std::to_string(static_cast<int>(ms)) + "ms ";
+  return text;
+}
+
+pid_t pid_of(const machine& box, const std::string& name) {
+  for (const auto& p : must(read_machine_record(box.identity().dir)).processes)
+    if (p.name == name) return static_cast<pid_t>(p.pid);
+  return 0;
+}
+
+result<void> write_inside(machine& box, const std::string& path, const std::string& content) {
+  agent_file file;
+  file.path = path;
+  file.content = content;
+  return wait_for<void>([&](auto done) { box.agent().write_file(file, 10s, std::move(done)); });
+}
+
+unique_fd opened(const std::string& path) {
+  return unique_fd(::open(path.c_str(), O_PATH | O_CLOEXEC));
+}
+
+const net::bridge_spec bridge{.name = "arcavm0", .address = *net::parse_subnet4("10.77.0.1/24")};
+
+nic_spec nic_on_bridge(const std::string& name, const std::string& address) {
+  nic_spec nic;
+  nic.name = name;
+  nic.host_name = "tap" + name;
+  nic.bridge = bridge.name;
+  nic.mac = "02:42:0a:4d:00:02";
+  nic.addresses = {address + "/24"};
+  nic.gateway4 = "10.77.0.1";
+  return nic;
+}
+
+bool answers_ping(const std::string& address) {
+  return std::system(("busybox ping -c 1 -W 3 " + address + " >/dev/null 2>&1").c_str()) == 0;
+}
+
+}  // namespace
+
+TEST_CASE("vm: boots, serves files both ways, gets a NIC, and ends without a trace") {
+  vm_lab in;
+  qemu_backend backend(in.settings);
+  must(net::ensure_bridge(bridge));
+  const auto id = random_hex(32);
+  auto box = must(in.boot(backend, id));
+  CHECK(box->identity().kind == "vm");
+  CHECK(start_time_of(static_cast<pid_t>(box->identity().pid)) == box->identity().start_time);
+  const auto status = must(fs::read_file("/proc/" + std::to_string(box->identity().pid) + "/status"));
+  CHECK(status.find("CapEff:\t0000000000000000") != std::string::npos);
+  CHECK(status.find("NoNewPrivs:\t1") != std::string::npos);
+  CHECK(status.find("Seccomp:\t2") != std::string::npos);
+  CHECK(status.find("Uid:\t0") == std::string::npos);
+
+  const auto spec = in.rootfs(id);
+  const auto root = must(box->attach_rootfs(spec));
+  CHECK(faccessat(root.root.get(), "bin/busybox", X_OK, 0) == 0);
+  CHECK_FALSE(root.is_path);
+
+  const auto folder = in.base.root + "/shared", file = in.base.root + "/file", kept = in.base.root + "/kept";
+  must(fs::make_dirs(folder, 0755));
+  must(fs::make_dirs(kept, 0755));
+  must(fs::write_file_atomic(file, "host\n", 0644));
+  CHECK(must(box->share(opened(folder), false, true)) == "share-1");
+  CHECK(must(box->share(opened(file), false, false)) == "share-2");
+  CHECK(must(box->share(opened(kept), true, true)) == "share-3");
+  must(vm_of(box).finish_shares());
+  must(write_inside(*box, "/run/machine/shares/1/new", "from the guest\n"));
+  CHECK(must(fs::read_file(folder + "/new")) == "from the guest\n");
+  CHECK_FALSE(write_inside(*box, "/run/machine/shares/3/new", "x"));
+  CHECK(must(fs::list(kept)).empty());
+  CHECK_FALSE(write_inside(*box, "/run/machine/shares/new", "x"));  // the share's own folder is no place to fill
+
+  must(box->attach_nic(nic_on_bridge("eth0", "10.77.0.2")));
+  CHECK(answers_ping("10.77.0.2"));
+  must(box->detach_nic("eth0"));
+  CHECK(soon([] { return net::link_index("tapeth0") == 0; }, 2000));
+  must(box->attach_nic(nic_on_bridge("eth0", "10.77.0.3")));
+  CHECK(answers_ping("10.77.0.3"));
+  WARN(stages_of(*box));
+
+  box->kill();
+  box->destroy();
+  CHECK(soon([] { return net::link_index("tapeth0") == 0; }, 2000));
+  CHECK(in.left_behind() == "");
+}
+
+TEST_CASE("vm: the end of a file server is the end of the machine") {
+  vm_lab in;
+  qemu_backend backend(in.settings);
+  const auto id = random_hex(32);
+  auto box = must(in.boot(backend, id));
+  const auto root = must(box->attach_rootfs(in.rootfs(id)));
+  const auto server = pid_of(*box, "virtiofsd-rootfs");
+  REQUIRE(server > 0);
+  CHECK_FALSE(has_ended(box->exit_fd()));
+  const auto begin = std::chrono::steady_clock::now();
+  ::kill(server, SIGKILL);
+  CHECK(wait_for_end(box->exit_fd(), 3000));
+  CHECK(ms_since(begin) < 1000);
+  box->destroy();
+  CHECK(in.left_behind() == "");
+}
+
+TEST_CASE("vm: QEMU killed by somebody, its files' servers go with it") {
+  vm_lab in;
+  qemu_backend backend(in.settings);
+  const auto id = random_hex(32);
+  auto box = must(in.boot(backend, id));
+  const auto root = must(box->attach_rootfs(in.rootfs(id)));
+  ::kill(static_cast<pid_t>(box->identity().pid), SIGKILL);
+  CHECK(wait_for_end(box->exit_fd(), 3000));
+  const auto path = box->identity().cgroup;
+  CHECK(soon([&] { return cgroup_tree::host().processes(path).size() <= 1; }, 3000));  // its own parent is not reaped
+  CHECK_FALSE(box->pause());
+  box->destroy();
+  CHECK(in.left_behind() == "");
+}
+
+TEST_CASE("vm: paused and resumed, the agent answers again") {
+  vm_lab in;
+  qemu_backend backend(in.settings);
+  auto box = must(in.boot(backend, random_hex(32)));
+  const auto hello = [&](std::chrono::milliseconds limit) {
+    return wait_for<agent_hello>([&](auto done) { box->agent().hello(backend.generation(), limit, std::move(done)); });
+  };
+  must(box->pause());
+  CHECK(hello(300ms).error().code() == errc::timeout);
+  must(box->resume());
+  CHECK(hello(5s));
+  box->kill();
+  box->destroy();
+  CHECK(in.left_behind() == "");
+}
+
+TEST_CASE("vm: another daemon takes a machine over, the sweep spares it and takes the rest") {
+  vm_lab in;
+  auto first = std::make_unique<qemu_backend>(in.settings);
+  const auto id = random_hex(32);
+  auto box = must(in.boot(*first, id));
+  const auto root = must(box->attach_rootfs(in.rootfs(id)));
+  auto lost = must(in.boot(*first, random_hex(32)));
+  const auto identity = must(identity_from_json(to_json(box->identity())));
+  const auto lost_pid = lost->identity().pid;
+  bool paused = false;
+  SECTION("running") {}
+  SECTION("paused") {
+    must(box->pause());
+    paused = true;
+  }
+  box.reset();  // the daemon ends; its machines do not
+  lost.reset();
+  first.reset();
+  CHECK(start_time_of(static_cast<pid_t>(lost_pid)) != 0);
+
+  qemu_backend second(in.settings);
+  auto adopted = second.reopen(identity);
+  must(adopted->adopt(10'000));
+  second.sweep();
+  CHECK(in.left_behind().find("pid " + std::to_string(identity.pid)) != std::string::npos);
+  CHECK(in.left_behind().find("pid " + std::to_string(lost_pid)) == std::string::npos);
+  if (paused) must(adopted->resume());
+  CHECK(wait_for<agent_hello>([&](auto done) { adopted->agent().hello(second.generation(), 5s, std::move(done)); }));
+
+  // What it does not own any more it does not adopt.
+  auto wrong = identity;
+  wrong.start_time += 1;
+  adopted.reset();
+  CHECK(second.reopen(wrong)->adopt(500).error().code() == errc::gone);
+  auto again = second.reopen(identity);
+  must(again->adopt(10'000));
+  const auto server = pid_of(*again, "virtiofsd-rootfs");
+  ::kill(server, SIGKILL);
+  CHECK(wait_for_end(again->exit_fd(), 1000));
+  again->destroy();
+  CHECK(in.left_behind() == "");
+}
+
+TEST_CASE("vm: what cannot boot says why") {
+  vm_lab in;
+  qemu_backend backend(in.settings);
+  machine_order order;
+  order.id = random_hex(32);
+  order.cgroup = backend.cgroup_of(order.id, 1, {});
+  SECTION("a kernel that panics") {
+    order.kernel_arguments = "rdinit=/no/such/init root=none";
+  }
+  SECTION("no kernel") {
+    order.kernel_path = "/etc/hostname";
+  }
+  SECTION("a kernel that nobody may read") {
+    order.kernel_path = in.base.root + "/kernel";
+    must(fs::write_file_atomic(order.kernel_path, "x", 0600));
+  }
+  auto box = must(backend.make(order));
+  const auto begin = std::chrono::steady_clock::now();
+  const auto booted = box->boot(30'000);
+  REQUIRE_FALSE(booted);
+  WARN(booted.error().message() << " after " << ms_since(begin) << " ms; log: " << box->boot_log(200));
+  CHECK(ms_since(begin) < 20'000);
+  box->destroy();
+  CHECK(in.left_behind() == "");
+}
+
+TEST_CASE("vm: what is missing is named with its remedy") {
+  vm_lab in;
+  machine_order order;
+  order.id = "a";
+  order.cgroup = "/a";
+  SECTION("QEMU") {
+    in.settings.qemu = "/no/qemu";
+    qemu_backend backend(in.settings);
+    CHECK(backend.make(order).error().message() ==
+          "virtual machines need /no/qemu: install the package qemu-system-x86");
+  }
+  SECTION("the guest") {
+    in.settings.guest = [&] { return find_guest(in.base.root); };
+    qemu_backend backend(in.settings);
+    CHECK(backend.make(order).error().message().find("arca setup") != std::string::npos);
+  }
+  SECTION("host networking") {
+    qemu_backend backend(in.settings);
+    order.host_network = true;
+    CHECK(backend.make(order).error().code() == errc::unsupported);
+  }
+}

@@ -1,0 +1,87 @@
+// Machines that are virtual machines under QEMU: makes them, takes over those of an earlier daemon, removes what nobody
+// owns. They live in RUN_ROOT/vm and below a cgroup parent of their own, so that the sweeps of the two kinds of machine
+// never meet.
+#pragma once
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+
+#include "vm/backend.hpp"
+#include "vm/guest_image/guest_image.hpp"
+#include "vm/qemu/boot_queue.hpp"
+#include "vm/qemu/command_line.hpp"
+#include "vm/qemu/kvm_probe.hpp"
+#include "vm/qemu/log_limits.hpp"
+#include "vm/qemu/machine_size.hpp"
+#include "vm/qemu/qmp_client.hpp"
+#include "vm/qemu/virtiofsd.hpp"
+
+namespace arca::vm {
+
+enum class accelerator_choice : uint8_t { automatic, kvm, tcg };
+
+struct qemu_backend_settings {
+  std::string run_root;                        ///< machines live in RUN_ROOT/vm
+  std::string data_root;                       ///< the verdict on KVM is kept in DATA_ROOT/kvm.json
+  std::function<result<guest_image>()> guest;  ///< the one for new machines; asked at each make()
+  std::string qemu = "/usr/bin/qemu-system-x86_64";
+  accelerator_choice accelerator = accelerator_choice::automatic;
+  std::string cgroup_parent = "/arca-vm";
+  machine_size size{256, 1};  ///< of machines of containers without limits
+};
+
+class qemu_backend final : public backend {
+ public:
+  explicit qemu_backend(qemu_backend_settings settings);
+  /// Running machines stay for a later daemon.
+  ~qemu_backend() override;
+
+  void start_pool() override;
+  /// errc::unsupported with the remedy when there is no guest, QEMU or virtiofsd.
+  result<std::unique_ptr<machine>> make(const machine_order& order) override;
+  std::unique_ptr<machine> reopen(const machine_identity& identity) override;
+  std::string cgroup_of(const std::string& id, uint64_t generation, const std::string& parent) const override;
+  void sweep() override;
+  exit_watch& exits() override { return exits_; }
+  uint64_t generation() const override { return generation_; }
+
+  /// What new machines run on, and why. Waits for a probe that is under way (5 s at most, once per boot of the host).
+  kvm_verdict acceleration();
+
+  // For qemu_machine: what all machines share.
+  const qemu_backend_settings& settings() const { return settings_; }
+  const std::string& machines_dir() const { return machines_dir_; }
+  accelerator choose_accelerator();
+  result<virtiofsd_program> virtiofsd();
+  uint64_t tsc_khz() const { return tsc_khz_; }
+  boot_queue& boots() { return boots_; }
+  qmp_loop& loop() { return loop_; }
+  log_limits& logs() { return logs_; }
+  void own(const std::string& dir, const std::string& cgroup);
+  void disown(const std::string& dir, const std::string& cgroup);
+
+ private:
+  result<void> boot_with_kvm(int deadline_ms);
+
+  const qemu_backend_settings settings_;
+  const std::string machines_dir_;
+  const uint64_t generation_, tsc_khz_;
+  std::mutex lock_;
+  std::multiset<std::string> dirs_, cgroups_;
+  std::condition_variable probed_;
+  bool probing_ = false;
+  std::optional<kvm_verdict> verdict_;
+  std::optional<virtiofsd_program> virtiofsd_;
+  boot_queue boots_;
+  exit_watch exits_;
+  qmp_loop loop_;
+  log_limits logs_;
+  std::thread prober_;
+};
+
+}  // namespace arca::vm

@@ -1,0 +1,289 @@
+#include "vm/qemu/qemu_machine.hpp"
+
+#include <sys/stat.h>
+
+#include <csignal>
+
+#include "guest/proto/stdio_frame.hpp"
+#include "guest/proto/vm_start.hpp"
+#include "persistence/base/fs.hpp"
+#include "persistence/base/log.hpp"
+#include "persistence/base/text.hpp"
+#include "vm/cgroup.hpp"
+#include "vm/channel/agent_channel.hpp"
+#include "vm/process.hpp"
+#include "vm/qemu/qemu_process.hpp"
+
+namespace arca::vm {
+namespace {
+
+using namespace std::chrono_literals;
+using clock = std::chrono::steady_clock;
+
+constexpr unsigned root_ports = 4;  ///< rootfs, shares, two NICs
+constexpr auto call_limit = 5s;
+
+int left_ms(clock::time_point end) {
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - clock::now()).count();
+  return static_cast<int>(std::max<int64_t>(1, left));
+}
+
+std::string random_bytes(size_t count) {
+  std::string bytes(count, '\0');
+  // getentropy fails for sizes above 256 only.
+  if (getentropy(bytes.data(), bytes.size()) != 0) bytes.clear();
+  return bytes;
+}
+
+template <size_t N>
+bool put_name(char (&field)[N], const std::string& name) {
+  if (name.size() > N) return false;
+  std::copy(name.begin(), name.end(), field);
+  return true;
+}
+
+std::string tail_of(const std::string& path, size_t limit) {
+  auto text = fs::read_file(path, 8u << 20);
+  if (!text) return {};
+  return text->size() > limit ? text->substr(text->size() - limit) : *text;
+}
+
+}  // namespace
+
+qemu_machine::qemu_machine(qemu_backend& backend, machine_identity identity, machine_order order, guest_image guest)
+    : backend_(backend),
+      identity_(std::move(identity)),
+      order_(std::move(order)),
+      guest_(std::move(guest)),
+      devices_(root_ports) {}
+
+qemu_machine::qemu_machine(qemu_backend& backend, machine_identity identity)
+    : backend_(backend), identity_(std::move(identity)) {}
+
+qemu_machine::~qemu_machine() {
+  if (!destroyed_) backend_.disown(identity_.dir, identity_.cgroup);
+}
+
+// ---- boot
+
+result<void> qemu_machine::boot(int deadline_ms) {
+  auto since = clock::now();
+  const auto turn = backend_.boots().wait();  // held until the end
+  if (!turn) return fail(turn.error());
+  stage("queue", since);
+  since = clock::now();
+  const auto kind = backend_.choose_accelerator();
+  stage("accelerator", since);
+
+  return boot_on(kind, deadline_ms);
+}
+
+result<void> qemu_machine::boot_on(accelerator kind, int deadline_ms) {
+  const auto end = clock::now() + std::chrono::milliseconds(deadline_ms);
+  ARCA_CHECK(prepare_folder(kind));
+  auto since = clock::now();
+  const auto booted = [&]() -> result<void> {
+    ARCA_CHECK(start(kind));
+    stage("spawn", since);
+    since = clock::now();
+    ARCA_CHECK(connect(left_ms(end)));
+    stage("qemu", since);
+    return greet(left_ms(end));
+  }();
+  if (!booted) {
+    const auto why = explained(booted.error());
+    kill();
+    return fail(why);
+  }
+  const std::lock_guard guard(devices_lock_);
+  return save_record();
+}
+
+result<void> qemu_machine::prepare_folder(accelerator kind) {
+  const auto dir = backend_.machines_dir() + '/' + random_hex(6);
+  backend_.own(dir, {});
+  identity_.dir = dir;
+  if (mkdir(dir.c_str(), 0700) != 0) return fail_errno("mkdir " + dir);
+  ARCA_TRY(lock, lock_machine(dir, 0));
+  lock_file_ = std::move(lock);
+  const auto size = machine_size_of(order_.memory, order_.nano_cpus, backend_.settings().size,
+                                    std::max(1u, std::thread::hardware_concurrency()));
+  record_.id = identity_.id;
+  record_.cgroup = identity_.cgroup;
+  record_.boot_id = identity_.boot_id;
+  record_.secret = new_agent_secret();
+  record_.guest = guest_.version;
+  record_.accelerator = to_string(kind);
+  record_.memory_mib = size.memory_mib;
+  record_.cpus = size.cpus;
+  // Before the process is: whatever happens from here on, a sweep finds its cgroup.
+  const std::lock_guard guard(devices_lock_);
+  return save_record();
+}
+
+result<void> qemu_machine::start(accelerator kind) {
+  ARCA_TRY(members, cgroup_tree::host().create_leaf(identity_.cgroup));
+  qemu_plan plan;
+  plan.dir = identity_.dir;
+  plan.kernel = order_.kernel_path.empty() ? guest_.kernel : order_.kernel_path;
+  plan.initrd = order_.initrd_path.empty() ? guest_.initrd : order_.initrd_path;
+  for (const auto& fd : members) plan.cgroups.push_back(fd.get());
+  plan.settings.program = backend_.settings().qemu;
+  plan.settings.kind = kind;
+  plan.settings.memory_mib = record_.memory_mib;
+  plan.settings.cpus = record_.cpus;
+  plan.settings.root_ports = root_ports;
+  plan.settings.tsc_khz = backend_.tsc_khz();
+  plan.settings.more_kernel_arguments = guest_.kernel_arguments;
+  if (!order_.kernel_arguments.empty()) {
+    auto& words = plan.settings.more_kernel_arguments;
+    words += (words.empty() ? "" : " ") + order_.kernel_arguments;
+  }
+  ARCA_TRY(process, start_qemu(plan));
+  qemu_ = std::move(process);
+  identity_.pid = qemu_.pid;
+  identity_.start_time = qemu_.start_time;
+  for (const auto* log : {machine_file::console, machine_file::qemu_log})
+    backend_.logs().add(identity_.dir + '/' + log);
+  const std::lock_guard guard(devices_lock_);
+  record_.processes.push_back({"qemu", qemu_.pid, qemu_.start_time});
+  return save_record();
+}
+
+result<void> qemu_machine::connect(int deadline_ms) {
+  const auto end = clock::now() + std::chrono::milliseconds(deadline_ms);
+  ARCA_TRY(socket, connect_to(identity_.dir + '/' + machine_file::qmp_socket, deadline_ms));
+  qmp_ = qmp_client::over(backend_.loop(), std::move(socket),
+                          [reason = end_reason_](const std::string& event, const nlohmann::json&) {
+                            const char* text = event == "GUEST_PANICKED" ? "its kernel panicked"
+                                               : event == "SHUTDOWN"     ? "it has powered off"
+                                                                         : nullptr;
+                            const std::lock_guard guard(reason->lock);
+                            if (text != nullptr && reason->text.empty()) reason->text = text;
+                          });
+  return qmp_->wait_ready(std::chrono::milliseconds(left_ms(end)));
+}
+
+result<void> qemu_machine::greet(int deadline_ms) {
+  const auto end = clock::now() + std::chrono::milliseconds(deadline_ms);
+  auto since = clock::now();
+  ARCA_TRY(socket, connect_agent(identity_.dir + '/' + machine_file::agent_socket, record_.secret, deadline_ms));
+  stage("boot", since);
+  since = clock::now();
+  client_ = agent_client::over(std::move(socket));
+  agent_greeting greeting;
+  greeting.generation = backend_.generation();
+  greeting.random_seed = random_bytes(32);
+  greeting.now = now_nanos();
+  auto hello = wait_for<agent_hello>(
+      [&](auto done) { client_->hello(greeting, std::chrono::milliseconds(left_ms(end)), std::move(done)); });
+  if (!hello) return fail(hello.error());
+  stage("hello", since);
+  return {};
+}
+
+error qemu_machine::explained(const error& failure) const {
+  std::string text = failure.message();
+  {
+    const std::lock_guard guard(end_reason_->lock);
+    if (!end_reason_->text.empty()) text += ": " + end_reason_->text;
+  }
+  if (qemu_.pidfd && has_ended(qemu_.pidfd.get())) text += ": QEMU has ended";
+  return {failure.code(), "the virtual machine did not start: " + text};
+}
+
+// ---- adoption
+
+result<void> qemu_machine::adopt(int deadline_ms) {
+  const auto gone = [](const std::string& why) { return fail(errc::gone, "the virtual machine has ended: " + why); };
+  const auto end = clock::now() + std::chrono::milliseconds(deadline_ms);
+  if (identity_.boot_id != host_boot_id()) return gone("the host was restarted");
+  auto record = read_machine_record(identity_.dir);
+  if (!record) return gone(record.error().message());
+  ARCA_TRY(lock, lock_machine(identity_.dir, left_ms(end)));
+  lock_file_ = std::move(lock);
+  record_ = std::move(*record);
+  devices_ = device_plan::from_json(record_.devices);
+  auto process = open_process(identity_.pid, identity_.start_time);
+  if (!process) return gone(process.error().message());
+  qemu_.pid = static_cast<pid_t>(identity_.pid);
+  qemu_.start_time = identity_.start_time;
+  qemu_.pidfd = std::move(*process);
+  ARCA_CHECK(reopen_processes());
+  ARCA_CHECK(connect(left_ms(end)));
+  for (const auto* log : {machine_file::console, machine_file::qemu_log})
+    backend_.logs().add(identity_.dir + '/' + log);
+
+  // A paused machine's agent cannot answer. It runs for the handshake, some milliseconds, and is stopped again.
+  ARCA_TRY(status, qmp_->call("query-status", json::object(), call_limit));
+  const bool was_paused = status.is_object() && status.contains("status") && status["status"] == "paused";
+  if (was_paused) ARCA_CHECK(qmp_->call("cont", json::object(), call_limit));
+  ARCA_CHECK(greet(left_ms(end)));
+  if (was_paused) return pause();
+  return {};
+}
+
+result<void> qemu_machine::reopen_processes() {
+  for (const auto& p : record_.processes) {
+    if (p.name == "qemu") continue;
+    auto server = open_process(p.pid, p.start_time);
+    if (!server) {  // the guest hangs in whatever it reads from there
+      send_signal(qemu_.pidfd.get(), SIGKILL);
+      return fail(errc::gone, "the virtual machine has ended: a server of its files did: " + server.error().message());
+    }
+    share_servers_.push_back({static_cast<pid_t>(p.pid), p.start_time, std::move(*server)});
+    watch_share(share_servers_.back());
+  }
+  return {};
+}
+
+// ---- while it runs
+
+result<unique_fd> qemu_machine::connect_stdio(const std::string& container, const std::string& process,
+                                              uint64_t first_sequence) {
+  stdio::hello hello;
+  hello.generation = backend_.generation();
+  hello.first_sequence = first_sequence;
+  if (!put_name(hello.container_id, container) || !put_name(hello.process_id, process))
+    return fail(errc::invalid_argument, "a container or process id has more than 64 bytes");
+  ARCA_TRY(socket,
+           wait_for<unique_fd>([&](auto done) { client_->tunnel(agent_tunnel{}, call_limit, std::move(done)); }));
+  ARCA_CHECK(fs::write_all(socket.get(), {reinterpret_cast<const char*>(&hello), sizeof hello}));
+  return std::move(socket);
+}
+
+result<void> qemu_machine::pause() {
+  ARCA_CHECK(qmp_->call("stop", json::object(), call_limit));
+  paused_ = true;
+  return {};
+}
+
+result<void> qemu_machine::resume() {
+  ARCA_CHECK(qmp_->call("cont", json::object(), call_limit));
+  paused_ = false;
+  // The guest's clock stood still.
+  return wait_for<void>([&](auto done) { client_->set_time(now_nanos(), call_limit, std::move(done)); });
+}
+
+std::string qemu_machine::boot_log(size_t limit) const {
+  std::string text;
+  for (const auto* log : {machine_file::qemu_log, machine_file::console}) {
+    const auto part = tail_of(identity_.dir + '/' + log, limit);
+    if (!text.empty() && !part.empty()) text += '\n';
+    text += part;
+  }
+  return text.size() > limit ? text.substr(text.size() - limit) : text;
+}
+
+void qemu_machine::stage(const char* name, clock::time_point since) {
+  const auto took = std::chrono::duration<double, std::milli>(clock::now() - since).count();
+  const std::lock_guard guard(devices_lock_);
+  record_.stages.emplace_back(name, took);
+}
+
+result<void> qemu_machine::save_record() {
+  record_.devices = devices_.to_json();
+  return write_machine_record(identity_.dir, record_);
+}
+
+}  // namespace arca::vm

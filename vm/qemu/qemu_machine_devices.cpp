@@ -1,0 +1,247 @@
+// What is plugged into a running virtual machine: NICs and shares.
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include <csignal>
+
+#include "guest/proto/vm_start.hpp"
+#include "persistence/base/failpoint.hpp"
+#include "persistence/images/overlay.hpp"
+#include "vm/cgroup.hpp"
+#include "vm/network/links.hpp"
+#include "vm/process.hpp"
+#include "vm/qemu/qemu_machine.hpp"
+
+namespace arca::vm {
+namespace {
+
+using namespace std::chrono_literals;
+using clock = std::chrono::steady_clock;
+
+constexpr auto call_limit = 5s;
+/// Until a plugged device works inside: mostly the guest's time, which a busy host under TCG stretches.
+constexpr auto device_limit = 20s;
+constexpr auto unplug_limit = 10s;
+constexpr unsigned queue_size = 1024;
+
+/// "rootfs", then "rootfs2": a pod's machine has several.
+std::string numbered(const char* tag, unsigned count) {
+  return count == 1 ? tag : tag + std::to_string(count);
+}
+
+}  // namespace
+
+result<void> qemu_machine::plug(const std::string& kind, const std::string& name, int fd,
+                                const std::string& add_backend,
+                                const std::function<json(const plugged_device&)>& backend_options,
+                                const std::function<json(const plugged_device&)>& device_options,
+                                const std::string& remove_backend) {
+  plugged_device device;
+  {
+    const std::lock_guard guard(devices_lock_);
+    ARCA_TRY(taken, devices_.take(kind, name));
+    device = taken;
+  }
+  bool has_backend = false;
+  const auto plugged = [&]() -> result<void> {
+    ARCA_CHECK(qmp_->call("getfd", {{"fdname", device.backend()}}, call_limit, fd));
+    ARCA_CHECK(qmp_->call(add_backend, backend_options(device), call_limit));
+    has_backend = true;
+    ARCA_CHECK(qmp_->call("device_add", device_options(device), call_limit));
+    return {};
+  }();
+  const std::lock_guard guard(devices_lock_);
+  if (!plugged) {
+    if (has_backend) (void)qmp_->call(remove_backend, {{"id", device.backend()}}, call_limit);
+    devices_.free(device.id);
+    return plugged;
+  }
+  return save_record();
+}
+
+// ---- network
+
+result<void> qemu_machine::attach_nic(const nic_spec& nic) {
+  const auto since = clock::now();
+  {
+    ARCA_TRY(tap, net::create_tap({nic.bridge, nic.host_name, nic.mtu}));
+    failpoint::reached("nic");
+    ARCA_CHECK(plug(
+        "nic", nic.name, tap.get(), "netdev_add",
+        [](const plugged_device& d) {
+          // The name is what getfd gave the descriptor. vhost-net is a kernel module that few hosts have loaded.
+          return json{{"type", "tap"}, {"id", d.backend()}, {"fd", d.backend()}, {"vhost", false}};
+        },
+        [&](const plugged_device& d) {
+          return json{{"driver", "virtio-net-pci"},
+                      {"id", d.id},
+                      {"netdev", d.backend()},
+                      {"bus", d.port},
+                      {"mac", nic.mac},
+                      {"romfile", ""},
+                      {"host_mtu", nic.mtu}};
+        },
+        "netdev_del"));
+  }  // QEMU has the tap now, and it goes with QEMU
+  agent_interface inside;
+  inside.name = nic.name;
+  inside.mac = nic.mac;
+  inside.addresses = nic.addresses;
+  inside.gateway4 = nic.gateway4;
+  inside.gateway6 = nic.gateway6;
+  inside.mtu = nic.mtu;
+  ARCA_CHECK(wait_for<void>([&](auto done) { client_->configure_interface(inside, device_limit, std::move(done)); }));
+  stage("nic", since);
+  return {};
+}
+
+result<void> qemu_machine::detach_nic(const std::string& name) {
+  std::optional<plugged_device> device;
+  {
+    const std::lock_guard guard(devices_lock_);
+    device = devices_.find(name);
+  }
+  if (!device) return fail(errc::not_found, "the virtual machine has no network device " + name);
+  ARCA_CHECK(wait_for<void>([&](auto done) { client_->remove_interface(name, call_limit, std::move(done)); }));
+  const auto unplug = [&] {
+    return qmp_->call_until("device_del", {{"id", device->id}}, "DEVICE_DELETED", device->id, unplug_limit);
+  };
+  auto gone = unplug();
+  if (!gone && gone.error().code() == errc::timeout) gone = unplug();  // a guest may miss the first request
+  if (!gone) return gone;
+  ARCA_CHECK(qmp_->call("netdev_del", {{"id", device->backend()}}, call_limit));
+  const std::lock_guard guard(devices_lock_);
+  devices_.free(device->id);
+  return save_record();
+}
+
+// ---- files
+
+void qemu_machine::watch_share(const child_process& server) {
+  auto hypervisor = std::make_shared<unique_fd>(fcntl(qemu_.pidfd.get(), F_DUPFD_CLOEXEC, 3));
+  // A guest whose share's server is gone hangs in uninterruptible reads: better no machine than that one.
+  backend_.exits().once(server.pidfd.get(), [hypervisor] {
+    if (*hypervisor) send_signal(hypervisor->get(), SIGKILL);
+  });
+}
+
+result<void> qemu_machine::serve_share(const share_plan& plan) {
+  ARCA_TRY(program, backend_.virtiofsd());
+  ARCA_TRY(members, cgroup_tree::host().create_leaf(identity_.cgroup));
+  auto with_group = plan;
+  for (const auto& fd : members) with_group.cgroups.push_back(fd.get());
+  ARCA_TRY(share, start_virtiofsd(program, with_group));
+  backend_.logs().add(identity_.dir + "/virtiofsd-" + plan.tag + ".log");
+  {
+    const std::lock_guard guard(devices_lock_);
+    watch_share(share.process);
+    record_.processes.push_back({"virtiofsd-" + plan.tag, share.process.pid, share.process.start_time});
+    share_servers_.push_back(std::move(share.process));
+  }
+  return plug(
+      "share", plan.tag, share.socket.get(), "chardev-add",
+      [](const plugged_device& d) {
+        const json address = {{"type", "fd"}, {"data", {{"str", d.backend()}}}};
+        return json{{"id", d.backend()},
+                    {"backend", {{"type", "socket"}, {"data", {{"addr", address}, {"server", false}}}}}};
+      },
+      [&](const plugged_device& d) {
+        return json{
+            {"driver", "vhost-user-fs-pci"}, {"id", d.id}, {"chardev", d.backend()}, {"tag", plan.tag}, {"bus", d.port},
+            {"queue-size", queue_size}};
+      },
+      "chardev-remove");
+}
+
+result<void> qemu_machine::mount_inside(const agent_mount& what) {
+  return wait_for<void>([&](auto done) { client_->mount(what, device_limit, std::move(done)); });
+}
+
+result<machine::attached_rootfs> qemu_machine::attach_rootfs(const rootfs_spec& rootfs) {
+  const auto since = clock::now();
+  images::overlay_spec overlay;
+  overlay.lower = rootfs.lower;
+  overlay.upper = rootfs.upper;
+  overlay.work = rootfs.work;
+  // A read-only container still needs mount points made in it: the launcher sets the flag when they are there.
+  attached_rootfs attached;
+  ARCA_TRY(root, images::mount_overlay(overlay));
+  share_plan plan;
+  plan.dir = identity_.dir;
+  plan.cache = share_cache::exclusive;
+  {
+    const std::lock_guard guard(devices_lock_);
+    plan.tag = numbered(vm_start::rootfs_tag, ++rootfs_count_);
+  }
+  plan.entries.push_back({root.get(), "", true});
+  ARCA_CHECK(serve_share(plan));
+  agent_mount mount;
+  mount.type = "virtiofs";
+  mount.source = plan.tag;
+  mount.token = plan.tag;
+  ARCA_CHECK(mount_inside(mount));
+  stage("rootfs", since);
+  attached.root = std::move(root);
+  attached.token = plan.tag;
+  return attached;
+}
+
+result<std::string> qemu_machine::share(unique_fd source, bool read_only, bool recursive) {
+  const unsigned flags =
+      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? unsigned{AT_RECURSIVE} : 0u);
+  waiting_share next;
+  next.tree.reset(static_cast<int>(syscall(SYS_open_tree, source.get(), "", flags)));
+  if (!next.tree) return fail_errno("clone of a mount");
+  if (read_only) {
+    mount_attr attributes{};
+    attributes.attr_set = MOUNT_ATTR_RDONLY;
+    if (syscall(SYS_mount_setattr, next.tree.get(), "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attributes,
+                sizeof attributes) != 0)
+      return fail_errno("read-only mount");
+  }
+  struct stat info {};
+  if (fstat(source.get(), &info) != 0) return fail_errno("a file to share");
+  next.is_folder = S_ISDIR(info.st_mode);
+  next.read_only = read_only;
+  next.recursive = recursive;
+  const std::lock_guard guard(devices_lock_);
+  next.name = std::to_string(++share_count_);
+  waiting_shares_.push_back(std::move(next));
+  return "share-" + std::to_string(share_count_);
+}
+
+result<void> qemu_machine::finish_shares() {
+  const auto since = clock::now();
+  std::vector<waiting_share> shares;
+  share_plan plan;
+  {
+    const std::lock_guard guard(devices_lock_);
+    shares = std::exchange(waiting_shares_, {});
+    if (shares.empty()) return {};
+    plan.tag = numbered(vm_start::shares_tag, ++served_count_);
+  }
+  plan.dir = identity_.dir;
+  for (const auto& s : shares) plan.entries.push_back({s.tree.get(), s.name, s.is_folder});
+  ARCA_CHECK(serve_share(plan));
+  const auto folder = std::string(vm_start::machine_dir) + '/' + plan.tag;
+  agent_mount whole;
+  whole.type = "virtiofs";
+  whole.source = plan.tag;
+  whole.target = folder;
+  ARCA_CHECK(mount_inside(whole));
+  for (const auto& s : shares) {
+    agent_mount one;
+    one.type = "bind";
+    one.source = folder + '/' + s.name;
+    one.options = s.recursive ? "rbind" : "";
+    if (s.read_only) one.options += one.options.empty() ? "ro" : ",ro";
+    one.token = "share-" + s.name;
+    ARCA_CHECK(mount_inside(one));
+  }
+  stage("shares", since);
+  return {};
+}
+
+}  // namespace arca::vm

@@ -1,0 +1,34 @@
+// For integration tests with real virtual machines: a backend with folders of its own, and what a start does.
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+
+#include "vm/agent_client.hpp"
+#include "vm/qemu/qemu_backend.hpp"
+#include "vm/testing/busybox.hpp"
+
+namespace arca::vm::testing {
+
+/// Where `arca setup` has put the guest: $ARCA_TEST_DATA_ROOT, else /var/lib/arca.
+result<guest_image> installed_guest();
+
+struct vm_lab {
+  vm_lab();
+  ~vm_lab();
+  lab base;  ///< folders and a layer with busybox
+  qemu_backend_settings settings;
+
+  result<std::unique_ptr<machine>> boot(qemu_backend& backend, const std::string& id) const;
+  /// Overlay of the layer and a folder of the container.
+  rootfs_spec rootfs(const std::string& id) const;
+  /// Machine paths below /proc/self/mountinfo, processes and devices of ours that are still there; "" when none.
+  std::string left_behind() const;
+};
+
+/// Milliseconds since.
+double ms_since(std::chrono::steady_clock::time_point begin);
+/// Waits for `true_now` for up to `limit_ms`.
+bool soon(const std::function<bool()>& true_now, int limit_ms);
+
+}  // namespace arca::vm::testing
