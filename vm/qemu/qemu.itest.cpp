@@ -1,5 +1,5 @@
-// Real virtual machines under TCG, with the guest that `arca setup` has installed. Needs root; skipped (exit code 4)
-// where no guest is installed. Works in a network namespace of its own.
+// Real virtual machines under TCG. Needs root; skipped (exit code 4) where no guest can be made (the first time that
+// takes the network). Works in a network namespace of its own.
 #define CATCH_CONFIG_RUNNER
 #include <fcntl.h>
 #include <sched.h>
@@ -25,7 +25,7 @@ using namespace arca::vm::testing;
 using namespace std::chrono_literals;
 
 int main(int argc, char** argv) {
-  if (const auto guest = installed_guest(); !guest) {
+  if (const auto guest = test_guest(); !guest) {
     std::fprintf(stderr, "skipped: %s\n", guest.error().message().c_str());
     return 4;
   }
