@@ -11,6 +11,7 @@
 #include "persistence/base/text.hpp"
 #include "vm/cgroup.hpp"
 #include "vm/channel/agent_channel.hpp"
+#include "vm/oci/json_access.hpp"
 #include "vm/process.hpp"
 #include "vm/qemu/qemu_process.hpp"
 
@@ -40,6 +41,14 @@ bool put_name(char (&field)[N], const std::string& name) {
   if (name.size() > N) return false;
   std::copy(name.begin(), name.end(), field);
   return true;
+}
+
+/// Of an event of QEMU; nullptr when it is not about the machine's end. The guest chooses what it reports.
+const char* what_it_means(const std::string& event, const std::string& reason) {
+  if (event == "GUEST_PANICKED") return "its kernel panicked";
+  if (event != "SHUTDOWN") return nullptr;
+  // After a panic for which no device is there yet the kernel restarts.
+  return reason == "guest-reset" ? "its kernel panicked or restarted" : "it has powered off";
 }
 
 std::string tail_of(const std::string& path, size_t limit) {
@@ -154,10 +163,8 @@ result<void> qemu_machine::connect(int deadline_ms) {
   const auto end = clock::now() + std::chrono::milliseconds(deadline_ms);
   ARCA_TRY(socket, connect_to(identity_.dir + '/' + machine_file::qmp_socket, deadline_ms));
   qmp_ = qmp_client::over(backend_.loop(), std::move(socket),
-                          [reason = end_reason_](const std::string& event, const nlohmann::json&) {
-                            const char* text = event == "GUEST_PANICKED" ? "its kernel panicked"
-                                               : event == "SHUTDOWN"     ? "it has powered off"
-                                                                         : nullptr;
+                          [reason = end_reason_](const std::string& event, const nlohmann::json& data) {
+                            const char* text = what_it_means(event, oci::text(data, "reason"));
                             const std::lock_guard guard(reason->lock);
                             if (text != nullptr && reason->text.empty()) reason->text = text;
                           });

@@ -104,7 +104,7 @@ result<void> qemu_machine::detach_nic(const std::string& name) {
     device = devices_.find(name);
   }
   if (!device) return fail(errc::not_found, "the virtual machine has no network device " + name);
-  ARCA_CHECK(wait_for<void>([&](auto done) { client_->remove_interface(name, call_limit, std::move(done)); }));
+  // The guest's kernel removes the interface with its device; before that nobody can.
   const auto unplug = [&] {
     return qmp_->call_until("device_del", {{"id", device->id}}, "DEVICE_DELETED", device->id, unplug_limit);
   };
