@@ -10,9 +10,24 @@
 #include "vm/namespace/namespace_backend.hpp"
 #include "vm/oci/capabilities.hpp"
 #include "vm/oci/seccomp.hpp"
+#include "vm/qemu/qemu_backend.hpp"
 
 namespace arca {
 namespace {
+
+vm::qemu_backend_settings qemu_settings(const settings& config) {
+  vm::qemu_backend_settings out;
+  out.run_root = config.run_root;
+  out.data_root = config.data_root;
+  out.guest = [config] { return vm::find_guest(config); };
+  out.qemu = config.qemu_path;
+  out.accelerator = config.vm_accelerator == "kvm"   ? vm::accelerator_choice::kvm
+                    : config.vm_accelerator == "tcg" ? vm::accelerator_choice::tcg
+                                                     : vm::accelerator_choice::automatic;
+  out.cgroup_parent = config.cgroup_parent + "-vm";
+  out.size = {static_cast<uint64_t>(config.vm_memory), static_cast<unsigned>(config.vm_cpus)};
+  return out;
+}
 
 class machine_manager : public tracked<machine_manager_actor::base> {
  public:
@@ -25,6 +40,7 @@ class machine_manager : public tracked<machine_manager_actor::base> {
     settings.agent_pool = ctx.config.agent_pool;
     machine_backends made;
     made["namespace"] = std::make_shared<vm::namespace_backend>(std::move(settings));
+    made["vm"] = std::make_shared<vm::qemu_backend>(qemu_settings(ctx.config));
     backends_ = std::make_shared<const machine_backends>(std::move(made));
     set_down_handler([this](caf::down_msg& down) { machines_.erase(down.source); });
   }

@@ -188,6 +188,17 @@ result<machine::attached_rootfs> qemu_machine::attach_rootfs(const rootfs_spec& 
   return attached;
 }
 
+result<unique_fd> qemu_machine::open_root(int64_t) {
+  const std::lock_guard guard(devices_lock_);
+  for (const auto& p : record_.processes) {
+    if (p.name != std::string("virtiofsd-") + vm_start::rootfs_tag) continue;
+    // Its server has made it its own root.
+    unique_fd root(::open(("/proc/" + std::to_string(p.pid) + "/root").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (root && start_time_of(static_cast<pid_t>(p.pid)) == p.start_time) return root;
+  }
+  return fail(errc::conflict, "container " + identity_.id + " is not running");
+}
+
 result<std::string> qemu_machine::share(unique_fd source, bool read_only, bool recursive) {
   const unsigned flags =
       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? unsigned{AT_RECURSIVE} : 0u);
