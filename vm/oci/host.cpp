@@ -107,6 +107,7 @@ const host_limits& guest_kernel() {
     limits.bounding_caps = (uint64_t{1} << all_capabilities().size()) - 1;
     limits.may_raise_rlimits = true;
     limits.cgroup_v2 = true;
+    limits.cgroup_always_private = true;  // the groups above are the agent's, not the host's
     limits.architecture = this_host().architecture;
     limits.kernel_major = 6;
     limits.kernel_minor = 1;

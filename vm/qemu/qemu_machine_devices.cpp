@@ -26,7 +26,7 @@ constexpr auto device_limit = 20s;
 constexpr auto unplug_limit = 10s;
 constexpr unsigned queue_size = 1024;
 
-/// "rootfs", then "rootfs2": a pod's machine has several.
+/// "root", then "root2": a pod's machine has several.
 std::string numbered(const char* tag, unsigned count) {
   return count == 1 ? tag : tag + std::to_string(count);
 }
