@@ -243,6 +243,8 @@ TEST_CASE("bytes of processes and connections of a machine") {
     writer.join();
     CHECK(got == sent);
   }
+  CHECK(call([&](auto done) { agent->shutdown(limit, done); }));
+  CHECK(machine.wait_ended(10'000) == 0);
 }
 
 TEST_CASE("a machine's file systems, sysctls and devices") {
@@ -443,9 +445,8 @@ TEST_CASE("a client with another secret gets no answer and harms nobody") {
 }
 
 int main(int argc, char** argv) {
-  std::string why_not;
-  if (!can_boot(why_not)) {
-    std::fprintf(stderr, "skipped: %s\n", why_not.c_str());
+  if (const auto reason = reason_not_to_boot(); !reason.empty()) {
+    std::fprintf(stderr, "skipped: %s\n", reason.c_str());
     return 4;
   }
   return Catch::Session().run(argc, argv);

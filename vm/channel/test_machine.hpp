@@ -12,8 +12,9 @@
 
 namespace arca::vm::testing {
 
-/// Whether a machine can be made here: QEMU, and a guest in the folder ARCA_TEST_GUEST (vmlinux, initrd).
-bool can_boot(std::string& why_not);
+/// Makes the guest if need be (`arca setup`, in the build folder). Empty: machines can be made; else what is missing on
+/// this host. Throws when something is broken.
+std::string reason_not_to_boot();
 
 class test_machine {
  public:
