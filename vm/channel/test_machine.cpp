@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <stdexcept>
 
 #include "persistence/base/fs.hpp"
@@ -164,6 +165,13 @@ std::shared_ptr<agent_client> test_machine::connect(int deadline_ms) const {
 
 std::string test_machine::console() const {
   return fs::read_file(dir_ + "/console.log").value_or("");
+}
+
+double test_machine::cpu_ms() const {
+  clockid_t clock = 0;
+  timespec used{};
+  if (clock_getcpuclockid(pid_, &clock) != 0 || clock_gettime(clock, &used) != 0) return 0;
+  return static_cast<double>(used.tv_sec) * 1e3 + static_cast<double>(used.tv_nsec) / 1e6;
 }
 
 int test_machine::wait_ended(int limit_ms) {

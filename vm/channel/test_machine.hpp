@@ -29,6 +29,8 @@ class test_machine {
   const std::string& socket_path() const { return socket_; }
   const std::string& secret() const { return secret_; }
   std::string console() const;
+  /// Processor time that QEMU has used, ms: what a measurement on a busy host can go by.
+  double cpu_ms() const;
   /// Exit status of QEMU once it has ended within the time, else -1.
   int wait_ended(int limit_ms);
 
