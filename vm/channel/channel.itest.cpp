@@ -66,8 +66,9 @@ void start_container(agent_client& agent, const std::vector<std::string>& argv) 
   agent_container what;
   what.container_id = container_id;
   what.oci_spec = spec.dump();
-  what.rootfs = "/testroot";
-  what.rootfs_is_path = true;
+  // As a share would be: mounted, not attached, kept for this call.
+  REQUIRE(call([&](auto done) { agent.mount({"bind", "/testroot", "", "", "root"}, limit, done); }));
+  what.rootfs = "root";
   const auto started = wait_for<agent_started>([&](auto done) { agent.create_container(what, limit, done); });
   INFO(why(started));
   REQUIRE(started);
@@ -168,6 +169,10 @@ TEST_CASE("a machine takes its seed and its clock from Hello") {
   CHECK(output_of(*agent, "h", {"cat", "/proc/sys/kernel/hostname"}) == "box\n");
   // gRPC's clock is ahead, the container's is not.
   CHECK(std::stod(output_of(*agent, "u", {"cat", "/proc/uptime"})) < 60);
+
+  REQUIRE(call([&](auto done) { agent->make_directory(container_id, "/etc/a/b", 0755, true, limit, done); }));
+  REQUIRE(call([&](auto done) { agent->write_file({"/etc/a/b/c", "into it", 0644, container_id}, limit, done); }));
+  CHECK(output_of(*agent, "w", {"cat", "/etc/a/b/c"}) == "into it");
 
   // The agent's log is on the console: a connection that is refused is a line in it.
   auto stdio = open_tunnel(*agent, {});
