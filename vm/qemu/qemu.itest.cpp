@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -30,6 +31,23 @@ using namespace arca::vm;
 using namespace arca::vm::testing;
 using namespace std::chrono_literals;
 
+namespace {
+/// A /dev/kvm for everybody, where there is one, in a mount namespace of this program: QEMU has a user of its own.
+void open_kvm_to_all() {
+  struct stat info {};
+  if (stat("/dev/kvm", &info) != 0) return;
+  char dir[] = "/tmp/arca-kvm-XXXXXX";
+  if (mkdtemp(dir) == nullptr || unshare(CLONE_NEWNS) != 0) std::abort();
+  const auto node = std::string(dir) + "/kvm";
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+      mount("tmpfs", dir, "tmpfs", 0, nullptr) != 0 || mknod(node.c_str(), S_IFCHR | 0666, info.st_rdev) != 0 ||
+      chmod(node.c_str(), 0666) != 0 || mount(node.c_str(), "/dev/kvm", nullptr, MS_BIND, nullptr) != 0 ||
+      umount2(dir, MNT_DETACH) != 0)
+    std::abort();
+  rmdir(dir);
+}
+}  // namespace
+
 int main(int argc, char** argv) {
   if (const auto guest = test_guest(); !guest) {
     std::fprintf(stderr, "skipped: %s\n", guest.error().message().c_str());
@@ -39,6 +57,7 @@ int main(int argc, char** argv) {
     std::perror("this test needs root: unshare");
     return 1;
   }
+  open_kvm_to_all();
   return Catch::Session().run(argc, argv);
 }
 
@@ -75,6 +94,15 @@ result<void> write_inside(machine& box, const std::string& path, const std::stri
   file.path = path;
   file.content = content;
   return wait_for<void>([&](auto done) { box.agent().write_file(file, 10s, std::move(done)); });
+}
+
+void configure(machine& box, const std::string& id) {
+  agent_configuration configuration;
+  configuration.machine_id = id;
+  configuration.hostname = "box";
+  configuration.machine_dir = box.identity().dir;
+  configuration.cgroup_path = box.identity().cgroup;
+  must(wait_for<void>([&](auto done) { box.agent().configure(configuration, 10s, std::move(done)); }));
 }
 
 unique_fd opened(const std::string& path) {
@@ -209,12 +237,7 @@ TEST_CASE("vm: a container with a NIC, a volume and a shared file runs to its en
   auto box = must(in.boot(backend, id));
   const double booted = ms_since(begin);
   auto& agent = box->agent();
-  agent_configuration configuration;
-  configuration.machine_id = id;
-  configuration.hostname = "box";
-  configuration.machine_dir = box->identity().dir;
-  configuration.cgroup_path = box->identity().cgroup;
-  must(wait_for<void>([&](auto done) { agent.configure(configuration, 10s, std::move(done)); }));
+  configure(*box, id);
   auto nic = std::async(std::launch::async, [&] { return box->attach_nic(nic_on_bridge("eth0", "10.77.0.4")); });
   const auto root = must(box->attach_rootfs(in.rootfs(id)));
   const auto volume = in.base.root + "/volume", file = in.base.root + "/file";
@@ -294,6 +317,8 @@ TEST_CASE("vm: kill_containers ends the container; without its agent, the machin
   const auto root = must(box->attach_rootfs(in.rootfs(id)));
   container_plan plan;
   plan.args = {"sleep", "1000"};
+  configure(*box, id);
+  plan.cgroup = box->identity().cgroup;
   agent_container container;
   container.container_id = id;
   container.rootfs = root.token;
@@ -396,6 +421,27 @@ TEST_CASE("vm: what cannot boot says why") {
   REQUIRE_FALSE(booted);
   WARN(booted.error().message() << " after " << ms_since(begin) << " ms; log: " << box->boot_log(200));
   CHECK(ms_since(begin) < 20'000);
+  box->destroy();
+  CHECK(in.left_behind() == "");
+}
+
+TEST_CASE("vm: the verdict on KVM is what a guest says") {
+  vm_lab in;
+  in.settings.accelerator = accelerator_choice::automatic;
+  qemu_backend automatic(in.settings);
+  const auto verdict = automatic.acceleration();
+  WARN(verdict.reason);
+  in.settings.accelerator = accelerator_choice::kvm;
+  qemu_backend forced(in.settings);
+  machine_order order;
+  order.id = random_hex(32);
+  order.cgroup = forced.cgroup_of(order.id, 1, {});
+  auto box = must(forced.make(order));
+  const auto begin = std::chrono::steady_clock::now();
+  const auto booted = box->boot(5000);
+  if (!booted) WARN(booted.error().message());
+  CHECK(verdict.usable == booted.has_value());
+  CHECK(ms_since(begin) < 8000);
   box->destroy();
   CHECK(in.left_behind() == "");
 }

@@ -57,6 +57,11 @@ std::string tail_of(const std::string& path, size_t limit) {
   return text->size() > limit ? text->substr(text->size() - limit) : *text;
 }
 
+std::string last_line(std::string text) {
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text.substr(text.rfind('\n') + 1);
+}
+
 }  // namespace
 
 qemu_machine::qemu_machine(qemu_backend& backend, machine_identity identity, machine_order order, guest_image guest)
@@ -195,7 +200,10 @@ error qemu_machine::explained(const error& failure) const {
     const std::lock_guard guard(end_reason_->lock);
     if (!end_reason_->text.empty()) text += ": " + end_reason_->text;
   }
-  if (qemu_.pidfd && has_ended(qemu_.pidfd.get())) text += ": QEMU has ended";
+  // Its socket closes some milliseconds before the process is gone.
+  if (failure.code() != errc::timeout && qemu_.pidfd && wait_for_end(qemu_.pidfd.get(), 200))
+    if (const auto words = last_line(tail_of(identity_.dir + '/' + machine_file::qemu_log, 1000)); !words.empty())
+      text += ": " + words;
   return {failure.code(), "the virtual machine did not start: " + text};
 }
 
@@ -286,6 +294,7 @@ void qemu_machine::stage(const char* name, clock::time_point since) {
   const auto took = std::chrono::duration<double, std::milli>(clock::now() - since).count();
   const std::lock_guard guard(devices_lock_);
   record_.stages.emplace_back(name, took);
+  if (!record_.processes.empty()) (void)save_record();
 }
 
 result<void> qemu_machine::save_record() {
