@@ -12,6 +12,7 @@
 #include "guest/event_stream.hpp"
 #include "guest/fd_passing.hpp"
 #include "guest/proto/agent.grpc.pb.h"
+#include "guest/proto/version.hpp"
 #include "guest/quiet_grpc.hpp"
 #include "guest/rpc_status.hpp"
 #include "guest/tunnel_call.hpp"
@@ -22,7 +23,7 @@ namespace pb = arca::agent::v1;
 using unary = grpc::ServerUnaryReactor;
 using context = grpc::CallbackServerContext;
 
-constexpr uint32_t protocol_version = 1;
+constexpr uint32_t protocol_version = agent_protocol_version;
 constexpr int most_received = 4 << 20;
 constexpr int look_ahead = 256 << 10;
 constexpr size_t most_connections = 16;

@@ -160,11 +160,11 @@ TEST_CASE("messages grow with the stream and stay within the limit") {
   while (sent < (8u << 20)) {
     const ssize_t n = write(w.mine.get(), piece.data(), piece.size());
     if (n > 0) sent += static_cast<size_t>(n);
-    w.on.after(0ms, [&] { w.on.stop(0); });
+    w.on.after(1ms, [&] { w.on.stop(0); });
     w.on.run();
   }
   w.run_until([&] { return w.far.got.size() == sent; });
-  CHECK(*std::max_element(w.far.sizes.begin(), w.far.sizes.end()) > (64u << 10));
+  CHECK(*std::max_element(w.far.sizes.begin(), w.far.sizes.end()) >= (64u << 10));
   CHECK(*std::max_element(w.far.sizes.begin(), w.far.sizes.end()) <= most_tunnel_bytes);
 }
 

@@ -5,6 +5,7 @@
 #include <grpcpp/grpcpp.h>
 #include <sys/socket.h>
 
+#include "guest/proto/version.hpp"
 #include "vm/agent_calls.hpp"
 
 namespace arca::vm {
@@ -154,7 +155,7 @@ void agent_client::hello(uint64_t generation, milliseconds limit, callback<agent
 
 void agent_client::hello(const agent_greeting& greeting, milliseconds limit, callback<agent_hello> done) {
   proto::HelloRequest request;
-  request.set_protocol_version(1);
+  request.set_protocol_version(agent_protocol_version);
   request.set_generation(greeting.generation);
   request.set_random_seed(greeting.random_seed);
   request.set_now(greeting.now);

@@ -1,7 +1,5 @@
 #include "actors/machine/machine_manager.hpp"
 
-#include <unistd.h>
-
 #include <caf/actor_system.hpp>
 #include <caf/typed_event_based_actor.hpp>
 #include <set>
@@ -14,15 +12,6 @@
 
 namespace arca {
 namespace {
-
-/// settings.guest_path, or arca-guest beside the running program.
-std::string guest_program(const settings& config) {
-  if (!config.guest_path.empty()) return config.guest_path;
-  char path[4096];
-  const auto n = readlink("/proc/self/exe", path, sizeof path);
-  const std::string own(path, n > 0 ? static_cast<size_t>(n) : 0);
-  return own.substr(0, own.rfind('/') + 1) + "arca-guest";
-}
 
 class machine_manager : public tracked<machine_manager_actor::base> {
  public:

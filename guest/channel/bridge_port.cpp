@@ -38,6 +38,11 @@ class bridge final : public port_channel {
   bridge& operator=(const bridge&) = delete;
   ~bridge() override { down(); }
 
+  void flush() override {
+    socket_in_ = true;
+    pump();
+  }
+
  private:
   void up() {
     std::array<int, 2> ends{-1, -1};

@@ -13,6 +13,8 @@ class port_channel {
   /// Gets each connection as a descriptor for gRPC, on the loop.
   using serve = std::function<void(unique_fd)>;
   virtual ~port_channel() = default;
+  /// Hands the port what gRPC has written so far. On the loop.
+  virtual void flush() = 0;
 };
 
 /// A socket pair between gRPC and the port. Works with any gRPC; twice the latency of direct_port.

@@ -79,9 +79,13 @@ result<void> serve() {
     return std::make_unique<native_launcher>(on, children, folder);
   });
   vm_calls calls(what, threads, modules);
-  agent_service service(main_loop, what, threads, &calls, [&] { main_loop.stop(0); });
+  std::unique_ptr<port_channel> channel;
+  agent_service service(main_loop, what, threads, &calls, [&] {
+    channel->flush();  // the answer to Shutdown
+    main_loop.stop(0);
+  });
   ARCA_CHECK(service.prepare());
-  const auto channel = make_channel(main_loop, std::move(port), [&](unique_fd it) { service.serve(std::move(it)); });
+  channel = make_channel(main_loop, std::move(port), [&](unique_fd it) { service.serve(std::move(it)); });
   main_loop.run();
   power_off({});
 }

@@ -20,7 +20,7 @@ constexpr size_t deepest = 256;
 result<unique_fd> open_parent(int root, const std::string& path, std::string& name) {
   const auto slash = path.rfind('/');
   name = slash == std::string::npos ? path : path.substr(slash + 1);
-  if (name.empty() || name == "." || name == "..")
+  if (name.empty() || name == "." || name == ".." || name.find('\0') != std::string::npos)
     return fail(errc::invalid_argument, "no file name in " + go_quote(path));
   return open_in(root, slash == std::string::npos ? "." : path.substr(0, slash + 1), O_PATH | O_DIRECTORY);
 }

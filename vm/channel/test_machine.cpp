@@ -102,7 +102,7 @@ test_machine::test_machine(const std::string& words, const std::vector<std::stri
                                "-kernel",
                                guest_folder() + "/vmlinux",
                                "-initrd",
-                               guest_folder() + "/initrd",
+                               dir_ + "/initrd",
                                "-append",
                                "console=ttyS0 quiet panic=-1 cryptomgr.notests noreplace-smp mitigations=off " + words,
                                "-chardev",

@@ -1,10 +1,11 @@
-// The whole setup with Debian's own package: apt-get and its network are used once. Boots nothing.
+// The whole setup with Debian's own package: apt-get fetches it once. Boots nothing.
 #include "vm/guest_image/setup.hpp"
 
-#include <sys/stat.h>
+#include <sys/resource.h>
 
 #include <catch2/catch.hpp>
-#include <chrono>
+#include <cstdlib>
+#include <optional>
 
 #include "persistence/base/fs.hpp"
 #include "persistence/base/text.hpp"
@@ -14,7 +15,35 @@
 
 using namespace arca;
 using namespace arca::vm;
-using clock_type = std::chrono::steady_clock;
+
+namespace {
+/// Of this process and the programs that it has run.
+double processor_seconds() {
+  double out = 0;
+  for (const int who : {RUSAGE_SELF, RUSAGE_CHILDREN}) {
+    rusage used{};
+    ::getrusage(who, &used);
+    for (const auto& time : {used.ru_utime, used.ru_stime})
+      out += static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  }
+  return out;
+}
+/// Sets one of the environment for a time.
+class variable {
+ public:
+  variable(const char* name, const char* value) : name_(name) {
+    if (const char* before = ::getenv(name)) before_ = before;
+    ::setenv(name, value, 1);
+  }
+  ~variable() { before_ ? ::setenv(name_, before_->c_str(), 1) : ::unsetenv(name_); }
+  variable(const variable&) = delete;
+  variable& operator=(const variable&) = delete;
+
+ private:
+  const char* name_;
+  std::optional<std::string> before_;
+};
+}  // namespace
 
 TEST_CASE("Debian's cloud kernel becomes a guest") {
   const std::string root = "/tmp/arca-setup-itest-" + random_hex(6);
@@ -38,41 +67,35 @@ TEST_CASE("Debian's cloud kernel becomes a guest") {
   CHECK(elf::is_x86_64(*kernel));
   CHECK(kernel->find("Linux version " + guest->kernel_release) != std::string::npos);
 
-  SECTION("the second run makes nothing, in less than a second") {
-    const auto begin = clock_type::now();
+  {  // The second run makes nothing, in less than a second.
+    const double begin = processor_seconds();
     const auto second = set_up_guest(order);
     REQUIRE(second.has_value());
     CHECK_FALSE(second->made);
-    CHECK(clock_type::now() - begin < std::chrono::seconds(1));
+    CHECK(processor_seconds() - begin < 1);  // not by the clock: other tests run beside this one
   }
-  SECTION("another agent needs no network: the package was kept") {
+  const variable proxy("http_proxy", "http://127.0.0.1:9");  // from here on no server answers
+  {                                                          // Another agent needs none: the package was kept.
     order.agent_path = "/bin/busybox";
-    ::setenv("http_proxy", "http://127.0.0.1:9", 1);
-    const auto second = set_up_guest(order);
-    ::unsetenv("http_proxy");
-    INFO((second ? "" : second.error().message()));
-    REQUIRE(second.has_value());
-    CHECK(second->made);
-    CHECK(second->guest.kernel == first->guest.kernel);
+    const auto other = set_up_guest(order);
+    INFO((other ? "" : other.error().message()));
+    REQUIRE(other.has_value());
+    CHECK(other->made);
+    CHECK(other->guest.kernel == first->guest.kernel);
     CHECK(installed_versions(root)->size() == 2);
   }
-  SECTION("without network and package the error says what to do") {
-    REQUIRE(fs::remove_tree(root + "/guest/packages"));
-    order.force = true;
-    ::setenv("http_proxy", "http://127.0.0.1:9", 1);
-    const auto second = set_up_guest(order);
-    ::unsetenv("http_proxy");
-    REQUIRE_FALSE(second.has_value());
-    CHECK(second.error().message().find("--deb FILE") != std::string::npos);
+  REQUIRE(fs::remove_tree(root + "/guest/packages"));
+  order.force = true;
+  {
+    const auto failed = set_up_guest(order);
+    REQUIRE_FALSE(failed.has_value());
+    CHECK(failed.error().message().find("--deb FILE") != std::string::npos);
     CHECK(find_guest(root).has_value());
   }
-  SECTION("without apt-get the error says what to do") {
-    const std::string path = ::getenv("PATH");
-    REQUIRE(fs::remove_tree(root + "/guest"));
-    ::setenv("PATH", "/nowhere", 1);
-    const auto second = set_up_guest(order);
-    ::setenv("PATH", path.c_str(), 1);
-    REQUIRE_FALSE(second.has_value());
-    CHECK(second.error().message().find("is not on this host: download") != std::string::npos);
+  const variable path("PATH", "/nowhere");
+  {
+    const auto failed = set_up_guest(order);
+    REQUIRE_FALSE(failed.has_value());
+    CHECK(failed.error().message().find("is not on this host: download") != std::string::npos);
   }
 }
