@@ -399,6 +399,54 @@ TEST_CASE("vm: another daemon takes a machine over, the sweep spares it and take
   CHECK(in.left_behind() == "");
 }
 
+TEST_CASE("vm: a start from the pool") {
+  vm_lab in;
+  in.settings.pool = 1;
+  {
+    qemu_backend backend(in.settings);
+    backend.start_pool();
+    REQUIRE(soon([&] { return backend.pool().idle() == 1; }, 60'000));
+    std::this_thread::sleep_for(2s);  // its clock stands still meanwhile
+    const auto id = random_hex(32);
+    const auto begin = std::chrono::steady_clock::now();
+    auto box = must(in.boot(backend, id));
+    const auto took = ms_since(begin);
+    configure(*box, id);
+    const auto root = must(box->attach_rootfs(in.rootfs(id)));
+    WARN("from the pool in " << took << " ms, with its root file system in " << ms_since(begin) << " ms");
+    CHECK(took < 1000);
+    CHECK(must(read_machine_record(box->identity().dir)).id == id);
+    container_plan plan;
+    plan.args = {"busybox", "date", "+%s"};
+    plan.cgroup = box->identity().cgroup;
+    agent_container container;
+    container.container_id = id;
+    container.rootfs = root.token;
+    container.oci_spec = plan.build(id);
+    container.stdio.spool_limit = 1 << 20;
+    auto stdio = must(box->connect_stdio(id, "init", 1));
+    must(wait_for<agent_started>([&](auto done) { box->agent().create_container(container, 20s, done); }));
+    CHECK(std::abs(std::stoll(read_output(stdio.get())) - time(nullptr)) <= 1);
+    backend.sweep();
+    CHECK_FALSE(has_ended(box->exit_fd()));
+
+    // One that died is not given out; a container with a size of its own gets none.
+    REQUIRE(soon([&] { return backend.pool().idle() == 1; }, 60'000));
+    backend.sweep();
+    CHECK(backend.pool().idle() == 1);
+    machine_order order;
+    order.memory = 64 << 20;
+    order.cgroup = backend.cgroup_of("x", 1, {});
+    CHECK(backend.take_idle(order, must(test_guest()).version) == nullptr);
+    order.memory = 0;
+    CHECK(backend.take_idle(order, "another guest") == nullptr);
+    CHECK(backend.pool().idle() == 0);
+    box->kill();
+    box->destroy();
+  }
+  CHECK(in.left_behind() == "");
+}
+
 TEST_CASE("vm: what cannot boot says why") {
   vm_lab in;
   qemu_backend backend(in.settings);

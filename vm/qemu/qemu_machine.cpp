@@ -23,6 +23,7 @@ using clock = std::chrono::steady_clock;
 
 constexpr unsigned root_ports = 4;  ///< rootfs, shares, two NICs
 constexpr auto call_limit = 5s;
+constexpr int idle_limit_ms = 2000;  ///< for one of the pool to answer: then a cold boot is quicker
 
 int left_ms(clock::time_point end) {
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - clock::now()).count();
@@ -81,6 +82,11 @@ qemu_machine::~qemu_machine() {
 // ---- boot
 
 result<void> qemu_machine::boot(int deadline_ms) {
+  if (wake_idle(deadline_ms)) return {};
+  return boot_cold(deadline_ms);
+}
+
+result<void> qemu_machine::boot_cold(int deadline_ms) {
   auto since = clock::now();
   const auto turn = backend_.boots().wait();  // held until the end
   if (!turn) return fail(turn.error());
@@ -183,15 +189,59 @@ result<void> qemu_machine::greet(int deadline_ms) {
   stage("boot", since);
   since = clock::now();
   client_ = agent_client::over(std::move(socket));
+  ARCA_CHECK(say_hello(left_ms(end)));
+  stage("hello", since);
+  return {};
+}
+
+result<void> qemu_machine::say_hello(int deadline_ms) {
   agent_greeting greeting;
   greeting.generation = backend_.generation();
   greeting.random_seed = random_bytes(32);
   greeting.now = now_nanos();
   auto hello = wait_for<agent_hello>(
-      [&](auto done) { client_->hello(greeting, std::chrono::milliseconds(left_ms(end)), std::move(done)); });
+      [&](auto done) { client_->hello(greeting, std::chrono::milliseconds(deadline_ms), std::move(done)); });
   if (!hello) return fail(hello.error());
-  stage("hello", since);
   return {};
+}
+
+// ---- the pool
+
+result<void> qemu_machine::boot_idle(int deadline_ms) {
+  ARCA_CHECK(boot_cold(deadline_ms));
+  return pause();
+}
+
+bool qemu_machine::wake_idle(int deadline_ms) {
+  const auto since = clock::now();
+  const auto idle = backend_.take_idle(order_, guest_.version);
+  if (!idle) return false;
+  const auto woken = [&]() -> result<void> {
+    ARCA_CHECK(idle->qmp_->call("cont", json::object(), call_limit));
+    return idle->say_hello(std::min(deadline_ms, idle_limit_ms));  // a seed of its own, and the time of now
+  }();
+  if (!woken) {
+    log::warn("idle virtual machine does not answer", log::kv("reason", woken.error().message()));
+    idle->destroy();
+    return false;
+  }
+  idle->destroyed_ = true;  // folder and group are this one's from here on
+  backend_.disown({}, identity_.cgroup);
+  identity_.dir = idle->identity_.dir;
+  identity_.cgroup = idle->identity_.cgroup;
+  identity_.pid = idle->identity_.pid;
+  identity_.start_time = idle->identity_.start_time;
+  record_ = std::move(idle->record_);
+  record_.id = identity_.id;
+  record_.stages.clear();
+  lock_file_ = std::move(idle->lock_file_);
+  qemu_ = std::move(idle->qemu_);
+  qmp_ = std::move(idle->qmp_);
+  client_ = std::move(idle->client_);
+  devices_ = std::move(idle->devices_);
+  end_reason_ = std::move(idle->end_reason_);
+  stage("pool", since);
+  return true;
 }
 
 error qemu_machine::explained(const error& failure) const {
