@@ -447,6 +447,30 @@ TEST_CASE("vm: a start from the pool") {
   CHECK(in.left_behind() == "");
 }
 
+TEST_CASE("vm: many at once queue, and all boot; nothing is used up by it") {
+  vm_lab in;
+  qemu_backend backend(in.settings);
+  const auto open_files = [] { return must(fs::list("/proc/self/fd")).size(); };
+  size_t before = 0;
+  for (int round = 0; round < 2; ++round) {
+    const size_t count = round == 0 ? 1 : 2 * std::thread::hardware_concurrency() + 1;
+    std::vector<std::future<result<std::unique_ptr<machine>>>> boots;
+    for (size_t i = 0; i < count; ++i)
+      boots.push_back(std::async(std::launch::async, [&] { return in.boot(backend, random_hex(32)); }));
+    std::vector<std::unique_ptr<machine>> boxes;
+    for (auto& boot : boots) boxes.push_back(must(boot.get()));
+    double longest = 0;
+    for (const auto& box : boxes)
+      longest = std::max(longest, must(read_machine_record(box->identity().dir)).stages[0].second);
+    if (round == 1) CHECK(longest > 1000);
+    for (const auto& box : boxes) box->destroy();
+    boxes.clear();
+    if (round == 0) before = open_files();
+  }
+  CHECK(soon([&] { return open_files() <= before; }, 3000));
+  CHECK(in.left_behind() == "");
+}
+
 TEST_CASE("vm: what cannot boot says why") {
   vm_lab in;
   qemu_backend backend(in.settings);

@@ -1,11 +1,14 @@
 #include "vm/qemu/qemu_machine.hpp"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <csignal>
 
 #include "guest/proto/stdio_frame.hpp"
 #include "guest/proto/vm_start.hpp"
+#include "persistence/base/failpoint.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/log.hpp"
 #include "persistence/base/text.hpp"
@@ -53,9 +56,13 @@ const char* what_it_means(const std::string& event, const std::string& reason) {
 }
 
 std::string tail_of(const std::string& path, size_t limit) {
-  auto text = fs::read_file(path, 8u << 20);
-  if (!text) return {};
-  return text->size() > limit ? text->substr(text->size() - limit) : *text;
+  const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat info {};
+  if (!file || fstat(file.get(), &info) != 0) return {};
+  std::string text(std::min(limit, static_cast<size_t>(info.st_size)), '\0');
+  const auto n = pread(file.get(), text.data(), text.size(), info.st_size - static_cast<off_t>(text.size()));
+  text.resize(n > 0 ? static_cast<size_t>(n) : 0);
+  return text;
 }
 
 std::string last_line(std::string text) {
@@ -138,7 +145,9 @@ result<void> qemu_machine::prepare_folder(accelerator kind) {
   record_.cpus = size.cpus;
   // Before the process is: whatever happens from here on, a sweep finds its cgroup.
   const std::lock_guard guard(devices_lock_);
-  return save_record();
+  ARCA_CHECK(save_record());
+  failpoint::reached("machine-folder");
+  return {};
 }
 
 result<void> qemu_machine::start(accelerator kind) {
@@ -166,6 +175,7 @@ result<void> qemu_machine::start(accelerator kind) {
   for (const auto* log : {machine_file::console, machine_file::qemu_log})
     backend_.logs().add(identity_.dir + '/' + log);
   const std::lock_guard guard(devices_lock_);
+  failpoint::reached("qemu");
   record_.processes.push_back({"qemu", qemu_.pid, qemu_.start_time});
   return save_record();
 }
@@ -326,8 +336,12 @@ result<void> qemu_machine::pause() {
 result<void> qemu_machine::resume() {
   ARCA_CHECK(qmp_->call("cont", json::object(), call_limit));
   paused_ = false;
-  // The guest's clock stood still.
-  return wait_for<void>([&](auto done) { client_->set_time(now_nanos(), call_limit, std::move(done)); });
+  // The guest's clock stood still. One that cannot be set is no reason to say that the machine does not run.
+  const auto set = wait_for<void>([&](auto done) { client_->set_time(now_nanos(), call_limit, std::move(done)); });
+  if (!set)
+    log::warn("the clock of a resumed virtual machine is late", log::kv("container", identity_.id),
+              log::kv("reason", set.error().message()));
+  return {};
 }
 
 std::string qemu_machine::boot_log(size_t limit) const {

@@ -13,7 +13,7 @@ namespace {
 using namespace std::chrono_literals;
 constexpr auto quiet = 1s;           ///< after the last start, before the pool is refilled
 constexpr auto after_failure = 60s;  ///< a machine that cannot boot is not tried in a loop
-constexpr int boot_ms = 60'000;
+constexpr int boot_ms = 20'000;
 }  // namespace
 
 qemu_pool::qemu_pool(qemu_backend& backend, unsigned size) : backend_(backend), size_(size) {}
