@@ -113,7 +113,9 @@ void virtual_machines(const settings& config) {
        share.empty() ? "missing; virtual machines need it: apt-get install qemu-system-common"
                      : version_of(share) + " (" + share + ")",
        "");
-  const auto guest = vm::find_guest(config);
+  auto guest = vm::find_guest(config);
+  if (guest)
+    if (const auto same = vm::check_agent(*guest, guest_program(config)); !same) guest = fail(same.error());
   line(true, "guest",
        !guest                   ? guest.error().message()
        : guest->version.empty() ? guest->kernel + ", " + guest->initrd + " (settings)"

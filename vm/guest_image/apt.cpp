@@ -23,11 +23,11 @@ result<program_result> run(std::vector<std::string> arguments, const std::string
   return ended;
 }
 
-/// apt's own reason: the first line that begins with "E:" or "W: Failed".
+/// apt's own reason: the first line that begins with "E:" or "W: Failed"; empty where nothing failed.
 std::string reason_of(const program_result& ended) {
   for (const auto& line : split(ended.errors, '\n'))
     if (starts_with(line, "E: ") || starts_with(line, "W: Failed")) return line.substr(3);
-  return "exit code " + std::to_string(ended.exit_code);
+  return ended.exit_code == 0 ? std::string() : "exit code " + std::to_string(ended.exit_code);
 }
 
 result<package_fields> show(const std::string& what) {
@@ -58,12 +58,17 @@ result<package_id> cloud_kernel() {
   return *id;
 }
 
-result<void> update() {
+result<package_id> updated_cloud_kernel() {
   ARCA_TRY(ended, run(get({"update"})));
-  // apt-get forgives servers that do not answer; what counts is whether the package is known afterwards.
-  if (ended.exit_code != 0)
-    return fail(errc::unavailable, "the package lists cannot be fetched (" + reason_of(ended) + "): " + remedy);
-  return {};
+  const std::string reason = reason_of(ended);
+  if (ended.exit_code == 0) {  // also where some servers do not answer: what counts is whether the package is known now
+    auto found = cloud_kernel();
+    if (found) return found;
+    if (reason.empty())
+      return fail(errc::unavailable,
+                  found.error().message() + ": add a package source of Debian 12 or give --deb FILE");
+  }
+  return fail(errc::unavailable, "the package lists cannot be fetched (" + reason + "): " + remedy);
 }
 
 result<record> look_up(const package_id& id) {

@@ -18,8 +18,9 @@ struct record {
 /// kernels of the same series have names that begin alike. errc::not_found: this host's lists do not have it (or there
 /// are none); errc::unsupported: there is no apt-get.
 result<package_id> cloud_kernel();
-/// Fetches the lists anew. errc::unavailable: no network.
-result<void> update();
+/// Fetches the lists anew and answers as cloud_kernel() then. errc::unavailable: the lists could not be fetched, or
+/// they do not have it.
+result<package_id> updated_cloud_kernel();
 /// Size and checksum of exactly this version.
 result<record> look_up(const package_id& id);
 /// Fetches it into `folder`, which exists, and checks it against the record. Returns the file's path.

@@ -53,6 +53,14 @@ result<guest_image> find_guest(const std::string& data_root) {
   return out;
 }
 
+result<void> check_agent(const guest_image& guest, const std::string& agent_path) {
+  if (guest.agent_sha256.empty()) return {};  // the settings' own initramfs
+  ARCA_TRY(digest, digest_of_file(agent_path));
+  if (digest.sha256 == guest.agent_sha256) return {};
+  return fail(errc::unavailable,
+              "guest " + guest.version + " was made with another agent than " + agent_path + ": run `arca setup`");
+}
+
 result<guest_image> find_guest(const settings& config) {
   ARCA_CHECK(check_setting("kernel-path", config.kernel_path));
   ARCA_CHECK(check_setting("initrd-path", config.initrd_path));

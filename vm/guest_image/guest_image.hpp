@@ -25,4 +25,8 @@ result<guest_image> find_guest(const std::string& data_root);
 /// The same with `kernel_path`, `initrd_path` and `kernel_arguments` of the settings put over it.
 result<guest_image> find_guest(const settings& config);
 
+/// Whether the guest's agent is this program, as after a build it may not be; errc::unavailable says so. Reads all of
+/// it: not for each start.
+result<void> check_agent(const guest_image& guest, const std::string& agent_path);
+
 }  // namespace arca::vm

@@ -52,7 +52,7 @@ result<void> package_source::keep(const package_id& id, const std::string& file,
   const std::string name = kept_prefix(id) + sha256 + ".deb";
   const std::string path = folder_ + "/" + name;
   std::error_code failed;
-  if (file != path) {
+  if (std::error_code absent; !std::filesystem::equivalent(file, path, absent)) {
     if (given_.empty())
       std::filesystem::rename(file, path, failed);
     else

@@ -97,11 +97,8 @@ class guest_setup {
   /// After a failure that may be the fault of old lists. Without network a new agent still meets the last kernel.
   result<setup_outcome> with_new_lists(error why, const std::optional<package_id>& last) const {
     note("the package lists are fetched: " + why.message());
-    if (const auto updated = apt::update(); !updated) {
-      why = updated.error();
-    } else if (const auto newer = source_.identify(); !newer) {
-      why =
-          error(errc::unavailable, newer.error().message() + ": add a package source of Debian 12 or give --deb FILE");
+    if (const auto newer = apt::updated_cloud_kernel(); !newer) {
+      why = newer.error();
     } else {
       auto made = make(*newer);
       if (made || made.error().code() != errc::unavailable) return made;

@@ -95,6 +95,9 @@ TEST_CASE("a guest is made, found, and not made twice") {
   const auto second = s.must();
   CHECK_FALSE(second.made);
   CHECK(second.guest.made_at == first.guest.made_at);
+  CHECK(check_agent(*found, s.order.agent_path).has_value());
+  s.write("agent", test::program("agent two"));
+  CHECK(has(check_agent(*found, s.order.agent_path).error().message(), "was made with another agent than"));
 }
 
 TEST_CASE("the same parts give the same bytes") {
@@ -224,6 +227,16 @@ TEST_CASE("what an earlier run left is removed, and a failed one leaves nothing"
   CHECK(s.hidden().empty());
   CHECK(current_version(s.data) == before);
   CHECK(installed_versions(s.data).value().size() == 1);
+}
+
+TEST_CASE("the package that was kept may be given again, by any of its names") {
+  scratch s;
+  const auto first = s.must();
+  const auto kept = fs::list(s.data + "/guest/packages").value().at(0);
+  s.order.package_file = s.data + "/guest/../guest/packages/" + kept;
+  s.order.force = true;
+  CHECK(s.must().guest.initrd == first.guest.initrd);
+  CHECK(fs::list(s.data + "/guest/packages").value() == std::vector<std::string>{kept});
 }
 
 TEST_CASE("two setups at once: the second is told") {

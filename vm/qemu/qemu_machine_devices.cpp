@@ -104,7 +104,7 @@ result<void> qemu_machine::detach_nic(const std::string& name) {
     device = devices_.find(name);
   }
   if (!device) return fail(errc::not_found, "the virtual machine has no network device " + name);
-  ARCA_CHECK(wait_for<void>([&](auto done) { client_->remove_interface(name, call_limit, std::move(done)); }));
+  // The guest's kernel removes the interface with its device; before that nobody can.
   const auto unplug = [&] {
     return qmp_->call_until("device_del", {{"id", device->id}}, "DEVICE_DELETED", device->id, unplug_limit);
   };
@@ -136,6 +136,7 @@ result<void> qemu_machine::serve_share(const share_plan& plan) {
   backend_.logs().add(identity_.dir + "/virtiofsd-" + plan.tag + ".log");
   {
     const std::lock_guard guard(devices_lock_);
+    failpoint::reached("virtiofsd");
     watch_share(share.process);
     record_.processes.push_back({"virtiofsd-" + plan.tag, share.process.pid, share.process.start_time});
     share_servers_.push_back(std::move(share.process));

@@ -8,19 +8,29 @@
 #include "persistence/base/fs.hpp"
 #include "persistence/base/text.hpp"
 #include "vm/cgroup.hpp"
+#include "vm/guest_image/setup.hpp"
 
 namespace arca::vm::testing {
 
-result<guest_image> installed_guest() {
-  const char* root = std::getenv("ARCA_TEST_DATA_ROOT");
-  return find_guest(root != nullptr ? root : "/var/lib/arca");
+result<guest_image> test_guest() {
+  static const auto made = []() -> result<guest_image> {
+    const char* root = std::getenv("ARCA_TEST_DATA_ROOT");
+    setup_order order;
+    order.data_root = root != nullptr ? root : "/var/tmp/arca-test-guest";
+    order.agent_path = guest_path();
+    ARCA_CHECK(fs::make_dirs(order.data_root));
+    ARCA_TRY(done, set_up_guest(order));
+    (void)done;
+    return find_guest(order.data_root);
+  }();
+  return made;
 }
 
 vm_lab::vm_lab() {
   settings.run_root = base.root + "/run";
   settings.data_root = base.root + "/data";
   REQUIRE(fs::make_dirs(settings.data_root));
-  settings.guest = installed_guest;
+  settings.guest = test_guest;
   settings.accelerator = accelerator_choice::tcg;
   settings.cgroup_parent = "/arca-test-vm-" + random_hex(4);
 }

@@ -10,8 +10,9 @@
 
 namespace arca::vm::testing {
 
-/// Where `arca setup` has put the guest: $ARCA_TEST_DATA_ROOT, else /var/lib/arca.
-result<guest_image> installed_guest();
+/// A guest with the agent of this build, made as `arca setup` makes it, in /var/tmp/arca-test-guest or
+/// $ARCA_TEST_DATA_ROOT: the first time it downloads 27 MB.
+result<guest_image> test_guest();
 
 struct vm_lab {
   vm_lab();
