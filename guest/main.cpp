@@ -120,7 +120,7 @@ int main(int argc, char** argv) {
   }
   drop_inheritance(given.pool_fd);
   become_supervisor();
-  be_small();
+  be_small(64 << 10);
   log().open(given.machine_dir + '/' + guest_start::log_file);
   return serve(given);
 }

@@ -49,10 +49,10 @@ void become_supervisor() {
   umask(0022);  // crun inherits it: mount points that it makes must be open to the container's user
 }
 
-void be_small() {
+void be_small(int spare) {
   mallopt(M_ARENA_MAX, 1);
-  mallopt(M_TRIM_THRESHOLD, 64 << 10);
-  mallopt(M_MMAP_THRESHOLD, 64 << 10);
+  mallopt(M_TRIM_THRESHOLD, spare);
+  mallopt(M_MMAP_THRESHOLD, spare);
   pthread_attr_t threads;
   pthread_attr_init(&threads);
   pthread_attr_setstacksize(&threads, 256 << 10);

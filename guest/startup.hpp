@@ -12,8 +12,9 @@ namespace arca::guest {
 void drop_inheritance(int keep_fd);
 /// Session leader, subreaper; every signal blocked that can be (for the threads to come as well), SIGPIPE ignored.
 void become_supervisor();
-/// One heap for all threads, given back early, and small stacks: fifty agents run at once. Before the first thread.
-void be_small();
+/// One heap for all threads, small stacks, and free memory above `spare` bytes given back: fifty agents run at once on
+/// a host. Before the first thread.
+void be_small(int spare);
 /// New mount namespace (slave of the host's) with a cgroup tree that crun accepts, and unless `host_network` a new
 /// network namespace with loopback up.
 result<void> isolate(bool host_network);

@@ -1,12 +1,15 @@
 #include "guest/native/cgroup_tree.hpp"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <memory>
 
 #include "guest/cgroup.hpp"
+#include "guest/native/device_rules.hpp"
 #include "guest/native/limits.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/text.hpp"
@@ -14,6 +17,7 @@
 namespace arca::guest::native {
 namespace {
 const std::string root = "/sys/fs/cgroup";
+constexpr int deepest = 32;
 
 result<void> put(const std::string& file, std::string_view value) {
   unique_fd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
@@ -54,6 +58,14 @@ result<void> make_below(const std::string& top, const std::string& path, bool un
   }
   return {};
 }
+// A container may have made cgroups below its own.
+void remove_below(const std::string& folder, int depth = 0) {
+  if (rmdir(folder.c_str()) == 0 || errno == ENOENT || depth == deepest) return;
+  const std::unique_ptr<DIR, int (*)(DIR*)> list(opendir(folder.c_str()), closedir);
+  while (const dirent* entry = list ? readdir(list.get()) : nullptr)
+    if (entry->d_type == DT_DIR && entry->d_name[0] != '.') remove_below(folder + '/' + entry->d_name, depth + 1);
+  rmdir(folder.c_str());
+}
 }  // namespace
 
 const std::vector<hierarchy>& hierarchies() {
@@ -85,16 +97,12 @@ result<cgroup_tree> cgroup_tree::make(const std::string& path) {
   return fail(done.error());
 }
 
-result<void> cgroup_tree::limit(const nlohmann::json& resources, bool with_devices) const {
+result<void> cgroup_tree::limit(const nlohmann::json& resources) const {
   const std::string own = root + path_;
   const bool unified = cgroup::unified();
   ARCA_TRY(writes,
            unified ? unified_limits(resources, [&](const std::string& file) { return read_small(own + '/' + file); })
                    : legacy_limits(resources));
-  if (!unified && with_devices) {
-    auto rules = device_rules(resources);
-    writes.insert(writes.end(), rules.begin(), rules.end());
-  }
   for (const auto& each : writes) {
     const std::string folder = unified ? own : root + '/' + each.controller + path_;
     const auto done = put(folder + '/' + each.file, each.value);
@@ -102,6 +110,18 @@ result<void> cgroup_tree::limit(const nlohmann::json& resources, bool with_devic
     if (each.failure == failed_write::is_fine_without_file && is_missing(done.error())) continue;
     return fail(done.error());
   }
+  return {};
+}
+
+result<void> cgroup_tree::restrict_devices(const nlohmann::json& resources) const {
+  ARCA_TRY(rules, device_rules(resources));
+  if (rules.empty()) return {};
+  if (cgroup::unified()) {
+    ARCA_TRY(folder, fs::open(root + path_, O_RDONLY | O_DIRECTORY));
+    return attach_device_program(folder.get(), rules);
+  }
+  for (const auto& rule : rules)
+    ARCA_CHECK(put(root + "/devices" + path_ + (rule.allow ? "/devices.allow" : "/devices.deny"), legacy_line(rule)));
   return {};
 }
 
@@ -126,8 +146,8 @@ result<std::vector<unique_fd>> cgroup_tree::open_procs() const {
 
 void cgroup_tree::remove() const {
   if (path_.empty()) return;
-  if (cgroup::unified()) rmdir((root + path_).c_str());
-  for (const auto& each : hierarchies()) rmdir((each.folder + path_).c_str());
+  if (cgroup::unified()) remove_below(root + path_);
+  for (const auto& each : hierarchies()) remove_below(each.folder + path_);
 }
 
 }  // namespace arca::guest::native

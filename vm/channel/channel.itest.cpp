@@ -7,6 +7,7 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "guest/proto/stdio_frame.hpp"
@@ -43,6 +44,89 @@ std::string why(const result<T>& r) {
 result<unique_fd> open_tunnel(agent_client& agent, const agent_tunnel& where) {
   return wait_for<unique_fd>([&](auto done) { agent.tunnel(where, limit, done); });
 }
+// A container of busybox that lives as long as its machine.
+constexpr const char* container_id = "c1";
+void start_container(agent_client& agent, const std::vector<std::string>& argv) {
+  REQUIRE(call([&](auto done) { agent.configure({"machine1", "host1", "", "", {}}, limit, done); }));
+  const nlohmann::json spec = {
+      {"ociVersion", "1.0.2"},
+      {"root", {{"path", "rootfs"}}},
+      {"hostname", "box"},
+      {"process",
+       {{"args", argv},
+        {"cwd", "/"},
+        {"env", {"PATH=/bin"}},
+        {"user", {{"uid", 0}, {"gid", 0}}},
+        {"capabilities",
+         {{"bounding", {"CAP_SYS_TIME"}}, {"effective", {"CAP_SYS_TIME"}}, {"permitted", {"CAP_SYS_TIME"}}}}}},
+      {"mounts", {{{"destination", "/proc"}, {"type", "proc"}, {"source", "proc"}}}},
+      {"linux",
+       {{"cgroupsPath", "/arca/c1"},
+        {"namespaces", {{{"type", "pid"}}, {{"type", "mount"}}, {{"type", "ipc"}}, {{"type", "uts"}}}}}}};
+  agent_container what;
+  what.container_id = container_id;
+  what.oci_spec = spec.dump();
+  // As a share would be: mounted, not attached, kept for this call.
+  REQUIRE(call([&](auto done) { agent.mount({"bind", "/testroot", "", "", "root"}, limit, done); }));
+  what.rootfs = "root";
+  const auto started = wait_for<agent_started>([&](auto done) { agent.create_container(what, limit, done); });
+  INFO(why(started));
+  REQUIRE(started);
+}
+
+unique_fd connect_stdio(agent_client& agent, const std::string& process, uint64_t generation, uint64_t first = 1) {
+  auto mine = open_tunnel(agent, {});
+  REQUIRE(mine);
+  stdio::hello hello;
+  hello.generation = generation;
+  hello.first_sequence = first;
+  std::snprintf(hello.container_id, sizeof hello.container_id, "%s", container_id);
+  std::snprintf(hello.process_id, sizeof hello.process_id, "%s", process.c_str());
+  REQUIRE(send(mine->get(), &hello, sizeof hello, 0) == static_cast<ssize_t>(sizeof hello));
+  return std::move(*mine);
+}
+
+void exec(agent_client& agent, const std::string& process, const std::vector<std::string>& argv) {
+  agent_exec what;
+  what.container_id = container_id;
+  what.process_id = process;
+  what.oci_process =
+      nlohmann::json({{"args", argv}, {"cwd", "/"}, {"env", {"PATH=/bin"}}, {"user", {{"uid", 0}, {"gid", 0}}}}).dump();
+  what.stdio.spool_limit = 1 << 20;
+  const auto started = wait_for<agent_started>([&](auto done) { agent.exec(what, limit, done); });
+  INFO(why(started));
+  REQUIRE(started);
+}
+
+bool read_whole(int fd, void* into, size_t size) {
+  return recv(fd, into, size, MSG_WAITALL) == static_cast<ssize_t>(size);
+}
+// Output of a process up to its end, or up to `most` bytes. Acknowledges what it reads.
+std::string read_output(int fd, size_t most = SIZE_MAX, bool keep = true) {
+  std::string out, payload;
+  size_t count = 0;
+  for (stdio::frame head; count < most;) {
+    if (!read_whole(fd, &head, sizeof head) || head.length > stdio::max_payload) return out + "<broken>";
+    payload.resize(head.length);
+    if (head.length > 0 && !read_whole(fd, payload.data(), head.length)) return out + "<broken>";
+    if (head.kind == stdio::frame_kind::end) break;
+    if (head.kind != stdio::frame_kind::output) continue;
+    count += head.length;
+    if (keep) out += payload;
+    stdio::frame ack;
+    ack.kind = stdio::frame_kind::ack;
+    ack.sequence = head.sequence;
+    (void)send(fd, &ack, sizeof ack, MSG_NOSIGNAL);
+  }
+  return out;
+}
+std::string output_of(agent_client& agent, const std::string& process, const std::vector<std::string>& argv,
+                      uint64_t generation = 1) {
+  const auto stdio = connect_stdio(agent, process, generation);
+  exec(agent, process, argv);
+  return read_output(stdio.get());
+}
+
 bool console_has(const test_machine& machine, const std::string& text, std::chrono::milliseconds patience = 3s) {
   for (const auto end = clock_type::now() + patience; clock_type::now() < end; std::this_thread::sleep_for(10ms))
     if (machine.console().find(text) != std::string::npos) return true;
@@ -72,22 +156,100 @@ TEST_CASE("a machine takes its seed and its clock from Hello") {
   test_machine machine;
   auto agent = machine.connect();
   CHECK(hello(*agent, {1, "short", 0}).error().code() == errc::invalid_argument);
-  // The agent's log has its time: a refused stdio connection is a line in it.
   REQUIRE(hello(*agent, {1, std::string(32, 's'), 1'900'000'000'000'000'000}));
-  const auto refuse = [&] {
-    auto stdio = open_tunnel(*agent, {});
-    REQUIRE(stdio);
-    const std::string nonsense(sizeof(stdio::hello), 'x');
-    REQUIRE(send(stdio->get(), nonsense.data(), nonsense.size(), 0) == static_cast<ssize_t>(nonsense.size()));
-    char end = 0;
-    CHECK(recv(stdio->get(), &end, 1, 0) == 0);
-  };
-  refuse();
-  CHECK(console_has(machine, "2030-03-17T17:46:"));
+  start_container(*agent, {"sleep", "1000"});
+  const auto date = [&](const char* process) { return std::stol(output_of(*agent, process, {"date", "+%s"})); };
+  CHECK(date("d1") - 1'900'000'000 < 30);
+  CHECK(date("d2") >= 1'900'000'000);
   REQUIRE(call([&](auto done) { agent->set_time(2'000'000'000'000'000'000, limit, done); }));
-  refuse();
-  CHECK(console_has(machine, "2033-05-18T03:33:"));
+  const long later = date("d3");
+  CHECK(later >= 2'000'000'000);
+  CHECK(later < 2'000'000'030);
   CHECK(call([&](auto done) { agent->set_time(0, limit, done); }).error().code() == errc::invalid_argument);
+  CHECK(output_of(*agent, "h", {"cat", "/proc/sys/kernel/hostname"}) == "box\n");
+  // gRPC's clock is ahead, the container's is not.
+  CHECK(std::stod(output_of(*agent, "u", {"cat", "/proc/uptime"})) < 60);
+
+  REQUIRE(call([&](auto done) { agent->make_directory(container_id, "/etc/a/b", 0755, true, limit, done); }));
+  REQUIRE(call([&](auto done) { agent->write_file({"/etc/a/b/c", "into it", 0644, container_id}, limit, done); }));
+  CHECK(output_of(*agent, "w", {"cat", "/etc/a/b/c"}) == "into it");
+
+  // The agent's log is on the console: a connection that is refused is a line in it.
+  auto stdio = open_tunnel(*agent, {});
+  REQUIRE(stdio);
+  const std::string nonsense(sizeof(stdio::hello), 'x');
+  REQUIRE(send(stdio->get(), nonsense.data(), nonsense.size(), 0) == static_cast<ssize_t>(nonsense.size()));
+  char end = 0;
+  CHECK(recv(stdio->get(), &end, 1, 0) == 0);
+  CHECK(console_has(machine, "2033-05-18T03:33:"));
+}
+
+TEST_CASE("bytes of processes and connections of a machine") {
+  const std::string words = GENERATE(as<std::string>{}, "", "arca.channel=bridge");
+  CAPTURE(words);
+  test_machine machine(words);
+  auto agent = machine.connect();
+  REQUIRE(hello(*agent, greeting(1)));
+  start_container(*agent, {"nc", "-ll", "-p", "7000", "-e", "cat"});
+
+  SECTION("output comes whole") {
+    const auto text = output_of(*agent, "e1", {"seq", "1", "300000"});
+    CHECK(text.size() == 1988895);
+    CHECK(text.ends_with("299999\n300000\n"));
+  }
+  SECTION("input goes in, and its end") {
+    const auto stdio = connect_stdio(*agent, "e2", 1);
+    agent_exec what;
+    what.container_id = container_id;
+    what.process_id = "e2";
+    what.oci_process = R"({"args":["wc","-c"],"cwd":"/","env":["PATH=/bin"],"user":{"uid":0,"gid":0}})";
+    what.stdio.open_stdin = true;
+    REQUIRE(wait_for<agent_started>([&](auto done) { agent->exec(what, limit, done); }));
+    stdio::frame head;
+    head.kind = stdio::frame_kind::stdin_data;
+    head.length = 1000;
+    const std::string bytes(1000, 'i');
+    for (int i = 0; i < 50; ++i) {
+      REQUIRE(send(stdio.get(), &head, sizeof head, 0) == static_cast<ssize_t>(sizeof head));
+      REQUIRE(send(stdio.get(), bytes.data(), bytes.size(), 0) == 1000);
+    }
+    head.kind = stdio::frame_kind::stdin_close;
+    head.length = 0;
+    REQUIRE(send(stdio.get(), &head, sizeof head, 0) == static_cast<ssize_t>(sizeof head));
+    CHECK(read_output(stdio.get()) == "50000\n");
+  }
+  SECTION("tcp, both ways at once") {
+    agent_tunnel where;
+    where.to = agent_tunnel::kind::tcp;
+    where.host = "127.0.0.1";
+    where.port = 7000;
+    where.container = container_id;
+    auto mine = open_tunnel(*agent, where);
+    for (int tries = 0; !mine && tries < 100; ++tries) {  // it has just started
+      std::this_thread::sleep_for(20ms);
+      mine = open_tunnel(*agent, where);
+    }
+    INFO(why(mine));
+    REQUIRE(mine);
+    std::string sent(8u << 20, '\0');
+    for (size_t i = 0; i < sent.size(); ++i) sent[i] = static_cast<char>(i * 2654435761U >> 13);
+    std::thread writer([&] {
+      for (size_t at = 0; at < sent.size();) {
+        const ssize_t n = send(mine->get(), sent.data() + at, sent.size() - at, MSG_NOSIGNAL);
+        if (n <= 0) break;
+        at += static_cast<size_t>(n);
+      }
+      shutdown(mine->get(), SHUT_WR);
+    });
+    std::string got(sent.size(), '\0');
+    CHECK(read_whole(mine->get(), got.data(), got.size()));
+    char end = 0;
+    CHECK(recv(mine->get(), &end, 1, 0) == 0);
+    writer.join();
+    CHECK(got == sent);
+  }
+  CHECK(call([&](auto done) { agent->shutdown(limit, done); }));
+  CHECK(machine.wait_ended(10'000) == 0);
 }
 
 TEST_CASE("a machine's file systems, sysctls and devices") {
@@ -195,6 +357,91 @@ TEST_CASE("a new client gets a clean connection, whatever the one before left") 
   std::printf("slowest reconnect: %ld ms (%s)\n", slowest, words.c_str());
 }
 
+TEST_CASE("output that is under way survives a new client") {
+  const std::string words = GENERATE(as<std::string>{}, "", "arca.channel=bridge");
+  CAPTURE(words);
+  test_machine machine(words);
+  auto agent = machine.connect();
+  REQUIRE(hello(*agent, greeting(1)));
+  start_container(*agent, {"sleep", "1000"});
+  auto stdio = connect_stdio(*agent, "e", 1);
+  exec(*agent, "e", {"yes"});
+  for (uint64_t round = 2; round < 22; ++round) {
+    CAPTURE(round);
+    CHECK(read_output(stdio.get(), 100'000).size() >= 100'000);
+    if (round % 2 == 0) std::this_thread::sleep_for(100ms);  // everything on the way is full
+    agent.reset();
+    agent = machine.connect(5000);
+    const auto got = hello(*agent, greeting(round));
+    INFO(why(got));
+    REQUIRE(got);
+    CHECK(got->processes.size() == 2);
+    stdio = connect_stdio(*agent, "e", round);
+  }
+}
+
+// Wall time and QEMU's processor time; the host is seldom idle.
+struct stopwatch {
+  const test_machine& machine;
+  clock_type::time_point begin = clock_type::now();
+  double cpu = machine.cpu_ms();
+  void report(const char* what, double count, const char* unit) const {
+    const double wall = std::chrono::duration<double, std::milli>(clock_type::now() - begin).count();
+    std::printf("  %-22s %8.3f ms, processor %8.3f ms a %s\n", what, wall / count, (machine.cpu_ms() - cpu) / count,
+                unit);
+  }
+};
+
+TEST_CASE("what the channel costs", "[bench]") {
+  const std::string words = GENERATE(as<std::string>{}, "", "arca.channel=bridge");
+  std::printf("%s\n", words.empty() ? "direct" : words.c_str());
+  test_machine machine(words);
+  const stopwatch boot{machine};
+  auto agent = machine.connect();
+  boot.report("boot to echo", 1, "boot");
+  REQUIRE(hello(*agent, greeting(1)));
+  boot.report("boot to Hello", 1, "boot");
+  start_container(*agent, {"nc", "-ll", "-p", "7000", "-e", "cat"});
+  boot.report("boot to container", 1, "boot");
+  {
+    const stopwatch calls{machine};
+    for (int i = 0; i < 500; ++i) REQUIRE(hello(*agent, {1, {}, 0}));
+    calls.report("Hello", 500, "call");
+  }
+  {
+    const stopwatch execs{machine};
+    for (int i = 0; i < 30; ++i) (void)output_of(*agent, "b" + std::to_string(i), {"echo"});
+    execs.report("exec to end of output", 30, "exec");
+  }
+  {
+    const auto stdio = connect_stdio(*agent, "out", 1);
+    exec(*agent, "out", {"cat", "/dev/zero"});
+    (void)read_output(stdio.get(), 8u << 20, false);
+    const stopwatch output{machine};
+    (void)read_output(stdio.get(), 128u << 20, false);
+    output.report("output of a process", 128, "MiB");
+    REQUIRE(call([&](auto done) { agent->signal(container_id, "out", 9, false, limit, done); }));
+  }
+  agent_tunnel where;
+  where.to = agent_tunnel::kind::tcp;
+  where.host = "127.0.0.1";
+  where.port = 7000;
+  const auto mine = open_tunnel(*agent, where);
+  REQUIRE(mine);
+  const stopwatch echo{machine};
+  std::thread writer([&] {
+    const std::string bytes(256u << 10, 'x');
+    for (int i = 0; i < 128; ++i)
+      if (send(mine->get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) <= 0) break;
+    shutdown(mine->get(), SHUT_WR);
+  });
+  std::string piece(256u << 10, '\0');
+  while (recv(mine->get(), piece.data(), piece.size(), 0) > 0) {
+  }
+  writer.join();
+  echo.report("tcp, there and back", 32, "MiB");
+}
+
 TEST_CASE("a client with another secret gets no answer and harms nobody") {
   test_machine machine;
   auto agent = machine.connect();
@@ -206,9 +453,8 @@ TEST_CASE("a client with another secret gets no answer and harms nobody") {
 }
 
 int main(int argc, char** argv) {
-  std::string why_not;
-  if (!can_boot(why_not)) {
-    std::fprintf(stderr, "skipped: %s\n", why_not.c_str());
+  if (const auto reason = reason_not_to_boot(); !reason.empty()) {
+    std::fprintf(stderr, "skipped: %s\n", reason.c_str());
     return 4;
   }
   return Catch::Session().run(argc, argv);

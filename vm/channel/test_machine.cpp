@@ -10,21 +10,31 @@
 #include <array>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <stdexcept>
 
 #include "persistence/base/fs.hpp"
 #include "persistence/base/text.hpp"
 #include "vm/channel/agent_channel.hpp"
+#include "vm/guest_image/guest_image.hpp"
+#include "vm/guest_image/setup.hpp"
 
 namespace arca::vm::testing {
 namespace {
 constexpr const char* qemu = "/usr/bin/qemu-system-x86_64";
 
-std::string guest_folder() {
-  const char* folder = std::getenv("ARCA_TEST_GUEST");
-  return folder ? folder : "";
+// Made once in the build folder, and again when the agent is another one.
+result<guest_image>& the_guest() {
+  static result<guest_image> guest = []() -> result<guest_image> {
+    setup_order order;
+    order.data_root = ARCA_TEST_DATA_ROOT;
+    order.agent_path = ARCA_GUEST_PATH;
+    ARCA_CHECK(fs::make_dirs(order.data_root));
+    ARCA_CHECK(set_up_guest(order));
+    return find_guest(order.data_root);
+  }();
+  return guest;
 }
 
 // One more archive behind the guest's own: the kernel unpacks them all.
@@ -68,20 +78,21 @@ unique_fd listen_at(const std::string& path) {
 }
 }  // namespace
 
-bool can_boot(std::string& why_not) {
-  if (access(qemu, X_OK) != 0)
-    why_not = std::string(qemu) + " is not installed";
-  else if (access((guest_folder() + "/vmlinux").c_str(), R_OK) != 0 ||
-           access((guest_folder() + "/initrd").c_str(), R_OK) != 0)
-    why_not = "ARCA_TEST_GUEST names no folder with vmlinux and initrd";
-  return why_not.empty();
+std::string reason_not_to_boot() {
+  if (access(qemu, X_OK) != 0) return std::string(qemu) + " is not installed";
+  const auto& guest = the_guest();
+  if (guest) return {};
+  // Without a network and an earlier run there is no kernel; everything else is a failure.
+  if (guest.error().code() == errc::unavailable || guest.error().code() == errc::not_found)
+    return guest.error().message();
+  throw std::runtime_error(guest.error().message());
 }
 
 test_machine::test_machine(const std::string& words, const std::vector<std::string>& arguments)
     : dir_("/tmp/arca-channel-itest-" + random_hex(6)), socket_(dir_ + "/agent.sock"), secret_(new_agent_secret()) {
   if (!fs::make_dirs(dir_)) give_up(dir_);
   const unique_fd listener = listen_at(socket_);
-  auto initrd = fs::read_file(guest_folder() + "/initrd");
+  auto initrd = fs::read_file(the_guest()->initrd);
   if (!initrd || !fs::write_file_atomic(dir_ + "/initrd", *initrd + root_with_busybox())) give_up("initrd");
   std::vector<std::string> all{qemu,
                                "-nodefaults",
@@ -100,9 +111,9 @@ test_machine::test_machine(const std::string& words, const std::vector<std::stri
                                "-m",
                                "256M",
                                "-kernel",
-                               guest_folder() + "/vmlinux",
+                               the_guest()->kernel,
                                "-initrd",
-                               guest_folder() + "/initrd",
+                               dir_ + "/initrd",
                                "-append",
                                "console=ttyS0 quiet panic=-1 cryptomgr.notests noreplace-smp mitigations=off " + words,
                                "-chardev",
@@ -154,6 +165,13 @@ std::shared_ptr<agent_client> test_machine::connect(int deadline_ms) const {
 
 std::string test_machine::console() const {
   return fs::read_file(dir_ + "/console.log").value_or("");
+}
+
+double test_machine::cpu_ms() const {
+  clockid_t clock = 0;
+  timespec used{};
+  if (clock_getcpuclockid(pid_, &clock) != 0 || clock_gettime(clock, &used) != 0) return 0;
+  return static_cast<double>(used.tv_sec) * 1e3 + static_cast<double>(used.tv_nsec) / 1e6;
 }
 
 int test_machine::wait_ended(int limit_ms) {

@@ -12,8 +12,9 @@
 
 namespace arca::vm::testing {
 
-/// Whether a machine can be made here: QEMU, and a guest in the folder ARCA_TEST_GUEST (vmlinux, initrd).
-bool can_boot(std::string& why_not);
+/// Makes the guest if need be (`arca setup`, in the build folder). Empty: machines can be made; else what is missing on
+/// this host. Throws when something is broken.
+std::string reason_not_to_boot();
 
 class test_machine {
  public:
@@ -28,6 +29,8 @@ class test_machine {
   const std::string& socket_path() const { return socket_; }
   const std::string& secret() const { return secret_; }
   std::string console() const;
+  /// Processor time that QEMU has used, ms: what a measurement on a busy host can go by.
+  double cpu_ms() const;
   /// Exit status of QEMU once it has ended within the time, else -1.
   int wait_ended(int limit_ms);
 

@@ -28,7 +28,7 @@ struct child_work {
   int null, output;
   const int* cgroups;
   size_t cgroup_count;
-  uint32_t user;
+  uint32_t user, group;
   uint64_t open_files;
   const child_plan::mount* mounts;
   size_t mount_count;
@@ -99,9 +99,9 @@ void become(const child_work& work, child_failure& failure) {
     }
   }
   if (!place_descriptors(work)) return failed("pass descriptors");
-  if (work.user != 0 &&
-      (syscall(SYS_setgroups, 0, nullptr) != 0 || syscall(SYS_setresgid, work.user, work.user, work.user) != 0 ||
-       syscall(SYS_setresuid, work.user, work.user, work.user) != 0))
+  if (work.user != 0 && (syscall(SYS_setgroups, work.group != 0 ? 1 : 0, &work.group) != 0 ||
+                         syscall(SYS_setresgid, work.user, work.user, work.user) != 0 ||
+                         syscall(SYS_setresuid, work.user, work.user, work.user) != 0))
     return failed("become its user");
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return failed("give up privileges");
   if (chdir("/") != 0) return failed("chdir");
@@ -134,6 +134,7 @@ result<child_process> start_child(const child_plan& plan) {
                         plan.cgroups.data(),
                         plan.cgroups.size(),
                         plan.user,
+                        plan.group,
                         plan.open_files,
                         plan.mounts.data(),
                         plan.mounts.size()};

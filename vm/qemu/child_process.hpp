@@ -18,6 +18,7 @@ struct child_plan {
   int output = -1;                ///< its standard output and error; standard input is /dev/null
   std::vector<int> cgroups;       ///< open cgroup.procs files
   uint32_t user = 0;              ///< user and group id; 0: stays root with its capabilities
+  uint32_t group = 0;             ///< one more group of that user; 0: none
   uint64_t open_files = 0;        ///< RLIMIT_NOFILE as far as the hard limit allows; 0: as ours
   struct mount {
     int tree;            ///< a detached mount; it is attached, not copied

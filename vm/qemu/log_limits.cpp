@@ -85,6 +85,7 @@ void log_limits::add(const std::string& path) {
   loop_.get().post([s = state_, path] {
     const int watch = inotify_add_watch(s->inotify.get(), path.c_str(), IN_MODIFY);
     if (watch >= 0) s->watched[path] = watch;
+    cut_log(path);  // what was written before is no event
   });
 }
 

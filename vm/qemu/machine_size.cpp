@@ -15,7 +15,9 @@ constexpr int64_t one_cpu = 1'000'000'000;
 machine_size machine_size_of(int64_t memory, int64_t nano_cpus, const machine_size& otherwise, unsigned host_cpus) {
   machine_size size = otherwise;
   if (memory > 0) size.memory_mib = (static_cast<uint64_t>(memory) + mib - 1) / mib + overhead_mib;
-  if (nano_cpus > 0) size.cpus = static_cast<unsigned>(std::min<int64_t>((nano_cpus + one_cpu - 1) / one_cpu, 1024));
+  if (nano_cpus > 0)
+    size.cpus =
+        static_cast<unsigned>(std::min<int64_t>(nano_cpus / one_cpu + (nano_cpus % one_cpu != 0 ? 1 : 0), 1024));
   size.memory_mib = std::max(size.memory_mib, least_memory_mib);
   size.cpus = std::clamp(size.cpus, 1u, std::max(1u, host_cpus));
   return size;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -30,6 +31,23 @@ using namespace arca::vm;
 using namespace arca::vm::testing;
 using namespace std::chrono_literals;
 
+namespace {
+/// A /dev/kvm for everybody, where there is one, in a mount namespace of this program: QEMU has a user of its own.
+void open_kvm_to_all() {
+  struct stat info {};
+  if (stat("/dev/kvm", &info) != 0) return;
+  char dir[] = "/tmp/arca-kvm-XXXXXX";
+  if (mkdtemp(dir) == nullptr || unshare(CLONE_NEWNS) != 0) std::abort();
+  const auto node = std::string(dir) + "/kvm";
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+      mount("tmpfs", dir, "tmpfs", 0, nullptr) != 0 || mknod(node.c_str(), S_IFCHR | 0666, info.st_rdev) != 0 ||
+      chmod(node.c_str(), 0666) != 0 || mount(node.c_str(), "/dev/kvm", nullptr, MS_BIND, nullptr) != 0 ||
+      umount2(dir, MNT_DETACH) != 0)
+    std::abort();
+  rmdir(dir);
+}
+}  // namespace
+
 int main(int argc, char** argv) {
   if (const auto guest = test_guest(); !guest) {
     std::fprintf(stderr, "skipped: %s\n", guest.error().message().c_str());
@@ -39,6 +57,7 @@ int main(int argc, char** argv) {
     std::perror("this test needs root: unshare");
     return 1;
   }
+  open_kvm_to_all();
   return Catch::Session().run(argc, argv);
 }
 
@@ -75,6 +94,15 @@ result<void> write_inside(machine& box, const std::string& path, const std::stri
   file.path = path;
   file.content = content;
   return wait_for<void>([&](auto done) { box.agent().write_file(file, 10s, std::move(done)); });
+}
+
+void configure(machine& box, const std::string& id) {
+  agent_configuration configuration;
+  configuration.machine_id = id;
+  configuration.hostname = "box";
+  configuration.machine_dir = box.identity().dir;
+  configuration.cgroup_path = box.identity().cgroup;
+  must(wait_for<void>([&](auto done) { box.agent().configure(configuration, 10s, std::move(done)); }));
 }
 
 unique_fd opened(const std::string& path) {
@@ -209,12 +237,7 @@ TEST_CASE("vm: a container with a NIC, a volume and a shared file runs to its en
   auto box = must(in.boot(backend, id));
   const double booted = ms_since(begin);
   auto& agent = box->agent();
-  agent_configuration configuration;
-  configuration.machine_id = id;
-  configuration.hostname = "box";
-  configuration.machine_dir = box->identity().dir;
-  configuration.cgroup_path = box->identity().cgroup;
-  must(wait_for<void>([&](auto done) { agent.configure(configuration, 10s, std::move(done)); }));
+  configure(*box, id);
   auto nic = std::async(std::launch::async, [&] { return box->attach_nic(nic_on_bridge("eth0", "10.77.0.4")); });
   const auto root = must(box->attach_rootfs(in.rootfs(id)));
   const auto volume = in.base.root + "/volume", file = in.base.root + "/file";
@@ -294,6 +317,8 @@ TEST_CASE("vm: kill_containers ends the container; without its agent, the machin
   const auto root = must(box->attach_rootfs(in.rootfs(id)));
   container_plan plan;
   plan.args = {"sleep", "1000"};
+  configure(*box, id);
+  plan.cgroup = box->identity().cgroup;
   agent_container container;
   container.container_id = id;
   container.rootfs = root.token;
@@ -374,6 +399,78 @@ TEST_CASE("vm: another daemon takes a machine over, the sweep spares it and take
   CHECK(in.left_behind() == "");
 }
 
+TEST_CASE("vm: a start from the pool") {
+  vm_lab in;
+  in.settings.pool = 1;
+  {
+    qemu_backend backend(in.settings);
+    backend.start_pool();
+    REQUIRE(soon([&] { return backend.pool().idle() == 1; }, 60'000));
+    std::this_thread::sleep_for(2s);  // its clock stands still meanwhile
+    const auto id = random_hex(32);
+    const auto begin = std::chrono::steady_clock::now();
+    auto box = must(in.boot(backend, id));
+    const auto took = ms_since(begin);
+    configure(*box, id);
+    const auto root = must(box->attach_rootfs(in.rootfs(id)));
+    WARN("from the pool in " << took << " ms, with its root file system in " << ms_since(begin) << " ms");
+    CHECK(took < 1000);
+    CHECK(must(read_machine_record(box->identity().dir)).id == id);
+    container_plan plan;
+    plan.args = {"busybox", "date", "+%s"};
+    plan.cgroup = box->identity().cgroup;
+    agent_container container;
+    container.container_id = id;
+    container.rootfs = root.token;
+    container.oci_spec = plan.build(id);
+    container.stdio.spool_limit = 1 << 20;
+    auto stdio = must(box->connect_stdio(id, "init", 1));
+    must(wait_for<agent_started>([&](auto done) { box->agent().create_container(container, 20s, done); }));
+    CHECK(std::abs(std::stoll(read_output(stdio.get())) - time(nullptr)) <= 1);
+    backend.sweep();
+    CHECK_FALSE(has_ended(box->exit_fd()));
+
+    // One that died is not given out; a container with a size of its own gets none.
+    REQUIRE(soon([&] { return backend.pool().idle() == 1; }, 60'000));
+    backend.sweep();
+    CHECK(backend.pool().idle() == 1);
+    machine_order order;
+    order.memory = 64 << 20;
+    order.cgroup = backend.cgroup_of("x", 1, {});
+    CHECK(backend.take_idle(order, must(test_guest()).version) == nullptr);
+    order.memory = 0;
+    CHECK(backend.take_idle(order, "another guest") == nullptr);
+    CHECK(backend.pool().idle() == 0);
+    box->kill();
+    box->destroy();
+  }
+  CHECK(in.left_behind() == "");
+}
+
+TEST_CASE("vm: many at once queue, and all boot; nothing is used up by it") {
+  vm_lab in;
+  qemu_backend backend(in.settings);
+  const auto open_files = [] { return must(fs::list("/proc/self/fd")).size(); };
+  size_t before = 0;
+  for (int round = 0; round < 2; ++round) {
+    const size_t count = round == 0 ? 1 : 2 * std::thread::hardware_concurrency() + 1;
+    std::vector<std::future<result<std::unique_ptr<machine>>>> boots;
+    for (size_t i = 0; i < count; ++i)
+      boots.push_back(std::async(std::launch::async, [&] { return in.boot(backend, random_hex(32)); }));
+    std::vector<std::unique_ptr<machine>> boxes;
+    for (auto& boot : boots) boxes.push_back(must(boot.get()));
+    double longest = 0;
+    for (const auto& box : boxes)
+      longest = std::max(longest, must(read_machine_record(box->identity().dir)).stages[0].second);
+    if (round == 1) CHECK(longest > 1000);
+    for (const auto& box : boxes) box->destroy();
+    boxes.clear();
+    if (round == 0) before = open_files();
+  }
+  CHECK(soon([&] { return open_files() <= before; }, 3000));
+  CHECK(in.left_behind() == "");
+}
+
 TEST_CASE("vm: what cannot boot says why") {
   vm_lab in;
   qemu_backend backend(in.settings);
@@ -396,6 +493,27 @@ TEST_CASE("vm: what cannot boot says why") {
   REQUIRE_FALSE(booted);
   WARN(booted.error().message() << " after " << ms_since(begin) << " ms; log: " << box->boot_log(200));
   CHECK(ms_since(begin) < 20'000);
+  box->destroy();
+  CHECK(in.left_behind() == "");
+}
+
+TEST_CASE("vm: the verdict on KVM is what a guest says") {
+  vm_lab in;
+  in.settings.accelerator = accelerator_choice::automatic;
+  qemu_backend automatic(in.settings);
+  const auto verdict = automatic.acceleration();
+  WARN(verdict.reason);
+  in.settings.accelerator = accelerator_choice::kvm;
+  qemu_backend forced(in.settings);
+  machine_order order;
+  order.id = random_hex(32);
+  order.cgroup = forced.cgroup_of(order.id, 1, {});
+  auto box = must(forced.make(order));
+  const auto begin = std::chrono::steady_clock::now();
+  const auto booted = box->boot(5000);
+  if (!booted) WARN(booted.error().message());
+  CHECK(verdict.usable == booted.has_value());
+  CHECK(ms_since(begin) < 8000);
   box->destroy();
   CHECK(in.left_behind() == "");
 }

@@ -28,7 +28,8 @@ qemu_backend::qemu_backend(qemu_backend_settings settings)
       generation_(static_cast<uint64_t>(now_nanos())),
       tsc_khz_(tsc_khz_of(fs::read_file("/proc/cpuinfo", 4u << 20).value_or(std::string()))),
       boots_(host_cpus()),
-      logs_(loop_) {
+      logs_(loop_),
+      pool_(*this, settings_.pool) {
   if (auto made = fs::make_dirs(machines_dir_, 0700); !made)
     log::error("the run folder cannot be made", log::kv("reason", made.error().message()));
 }
@@ -42,6 +43,7 @@ void qemu_backend::start_pool() {
   const std::lock_guard guard(lock_);
   if (!prober_.joinable() && settings_.accelerator == accelerator_choice::automatic)
     prober_ = std::thread([this] { (void)acceleration(); });
+  pool_.fill();
 }
 
 result<std::unique_ptr<machine>> qemu_backend::make(const machine_order& order) {
@@ -89,6 +91,22 @@ result<virtiofsd_program> qemu_backend::virtiofsd() {
   const std::lock_guard guard(lock_);
   virtiofsd_ = found;
   return std::move(found);
+}
+
+// ---- the pool
+
+result<std::unique_ptr<qemu_machine>> qemu_backend::make_idle() {
+  machine_order order;
+  order.cgroup = cgroup_of("pool-" + random_hex(6), 1, {});
+  ARCA_TRY(made, make(order));
+  return std::unique_ptr<qemu_machine>(static_cast<qemu_machine*>(made.release()));
+}
+
+std::unique_ptr<qemu_machine> qemu_backend::take_idle(const machine_order& order, const std::string& guest_version) {
+  const bool usual = order.memory == 0 && order.nano_cpus == 0 && order.kernel_arguments.empty() &&
+                     order.kernel_path.empty() && order.initrd_path.empty() &&
+                     starts_with(order.cgroup, settings_.cgroup_parent + '/');
+  return usual ? pool_.take(guest_version) : nullptr;
 }
 
 // ---- acceleration

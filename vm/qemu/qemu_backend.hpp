@@ -18,6 +18,7 @@
 #include "vm/qemu/kvm_probe.hpp"
 #include "vm/qemu/log_limits.hpp"
 #include "vm/qemu/machine_size.hpp"
+#include "vm/qemu/qemu_pool.hpp"
 #include "vm/qemu/qmp_client.hpp"
 #include "vm/qemu/virtiofsd.hpp"
 
@@ -33,7 +34,10 @@ struct qemu_backend_settings {
   accelerator_choice accelerator = accelerator_choice::automatic;
   std::string cgroup_parent = "/arca-vm";
   machine_size size{256, 1};  ///< of machines of containers without limits
+  unsigned pool = 0;          ///< stopped machines kept ready, about 200 MB each under TCG
 };
+
+class qemu_machine;
 
 class qemu_backend final : public backend {
  public:
@@ -52,6 +56,11 @@ class qemu_backend final : public backend {
 
   /// What new machines run on, and why. Waits for a probe that is under way (5 s at most, once per boot of the host).
   kvm_verdict acceleration();
+
+  // For the pool, and from it. An order that asks for what is not the default gets none (null).
+  result<std::unique_ptr<qemu_machine>> make_idle();
+  std::unique_ptr<qemu_machine> take_idle(const machine_order& order, const std::string& guest_version);
+  qemu_pool& pool() { return pool_; }
 
   // For qemu_machine: what all machines share.
   const qemu_backend_settings& settings() const { return settings_; }
@@ -82,6 +91,7 @@ class qemu_backend final : public backend {
   qmp_loop loop_;
   log_limits logs_;
   std::thread prober_;
+  qemu_pool pool_;
 };
 
 }  // namespace arca::vm

@@ -1,11 +1,14 @@
 #include "vm/qemu/qemu_machine.hpp"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <csignal>
 
 #include "guest/proto/stdio_frame.hpp"
 #include "guest/proto/vm_start.hpp"
+#include "persistence/base/failpoint.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/log.hpp"
 #include "persistence/base/text.hpp"
@@ -23,6 +26,7 @@ using clock = std::chrono::steady_clock;
 
 constexpr unsigned root_ports = 4;  ///< rootfs, shares, two NICs
 constexpr auto call_limit = 5s;
+constexpr int idle_limit_ms = 2000;  ///< for one of the pool to answer: then a cold boot is quicker
 
 int left_ms(clock::time_point end) {
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - clock::now()).count();
@@ -52,9 +56,18 @@ const char* what_it_means(const std::string& event, const std::string& reason) {
 }
 
 std::string tail_of(const std::string& path, size_t limit) {
-  auto text = fs::read_file(path, 8u << 20);
-  if (!text) return {};
-  return text->size() > limit ? text->substr(text->size() - limit) : *text;
+  const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat info {};
+  if (!file || fstat(file.get(), &info) != 0) return {};
+  std::string text(std::min(limit, static_cast<size_t>(info.st_size)), '\0');
+  const auto n = pread(file.get(), text.data(), text.size(), info.st_size - static_cast<off_t>(text.size()));
+  text.resize(n > 0 ? static_cast<size_t>(n) : 0);
+  return text;
+}
+
+std::string last_line(std::string text) {
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text.substr(text.rfind('\n') + 1);
 }
 
 }  // namespace
@@ -76,6 +89,11 @@ qemu_machine::~qemu_machine() {
 // ---- boot
 
 result<void> qemu_machine::boot(int deadline_ms) {
+  if (wake_idle(deadline_ms)) return {};
+  return boot_cold(deadline_ms);
+}
+
+result<void> qemu_machine::boot_cold(int deadline_ms) {
   auto since = clock::now();
   const auto turn = backend_.boots().wait();  // held until the end
   if (!turn) return fail(turn.error());
@@ -127,7 +145,9 @@ result<void> qemu_machine::prepare_folder(accelerator kind) {
   record_.cpus = size.cpus;
   // Before the process is: whatever happens from here on, a sweep finds its cgroup.
   const std::lock_guard guard(devices_lock_);
-  return save_record();
+  ARCA_CHECK(save_record());
+  failpoint::reached("machine-folder");
+  return {};
 }
 
 result<void> qemu_machine::start(accelerator kind) {
@@ -155,6 +175,7 @@ result<void> qemu_machine::start(accelerator kind) {
   for (const auto* log : {machine_file::console, machine_file::qemu_log})
     backend_.logs().add(identity_.dir + '/' + log);
   const std::lock_guard guard(devices_lock_);
+  failpoint::reached("qemu");
   record_.processes.push_back({"qemu", qemu_.pid, qemu_.start_time});
   return save_record();
 }
@@ -178,15 +199,59 @@ result<void> qemu_machine::greet(int deadline_ms) {
   stage("boot", since);
   since = clock::now();
   client_ = agent_client::over(std::move(socket));
+  ARCA_CHECK(say_hello(left_ms(end)));
+  stage("hello", since);
+  return {};
+}
+
+result<void> qemu_machine::say_hello(int deadline_ms) {
   agent_greeting greeting;
   greeting.generation = backend_.generation();
   greeting.random_seed = random_bytes(32);
   greeting.now = now_nanos();
   auto hello = wait_for<agent_hello>(
-      [&](auto done) { client_->hello(greeting, std::chrono::milliseconds(left_ms(end)), std::move(done)); });
+      [&](auto done) { client_->hello(greeting, std::chrono::milliseconds(deadline_ms), std::move(done)); });
   if (!hello) return fail(hello.error());
-  stage("hello", since);
   return {};
+}
+
+// ---- the pool
+
+result<void> qemu_machine::boot_idle(int deadline_ms) {
+  ARCA_CHECK(boot_cold(deadline_ms));
+  return pause();
+}
+
+bool qemu_machine::wake_idle(int deadline_ms) {
+  const auto since = clock::now();
+  const auto idle = backend_.take_idle(order_, guest_.version);
+  if (!idle) return false;
+  const auto woken = [&]() -> result<void> {
+    ARCA_CHECK(idle->qmp_->call("cont", json::object(), call_limit));
+    return idle->say_hello(std::min(deadline_ms, idle_limit_ms));  // a seed of its own, and the time of now
+  }();
+  if (!woken) {
+    log::warn("idle virtual machine does not answer", log::kv("reason", woken.error().message()));
+    idle->destroy();
+    return false;
+  }
+  idle->destroyed_ = true;  // folder and group are this one's from here on
+  backend_.disown({}, identity_.cgroup);
+  identity_.dir = idle->identity_.dir;
+  identity_.cgroup = idle->identity_.cgroup;
+  identity_.pid = idle->identity_.pid;
+  identity_.start_time = idle->identity_.start_time;
+  record_ = std::move(idle->record_);
+  record_.id = identity_.id;
+  record_.stages.clear();
+  lock_file_ = std::move(idle->lock_file_);
+  qemu_ = std::move(idle->qemu_);
+  qmp_ = std::move(idle->qmp_);
+  client_ = std::move(idle->client_);
+  devices_ = std::move(idle->devices_);
+  end_reason_ = std::move(idle->end_reason_);
+  stage("pool", since);
+  return true;
 }
 
 error qemu_machine::explained(const error& failure) const {
@@ -195,7 +260,10 @@ error qemu_machine::explained(const error& failure) const {
     const std::lock_guard guard(end_reason_->lock);
     if (!end_reason_->text.empty()) text += ": " + end_reason_->text;
   }
-  if (qemu_.pidfd && has_ended(qemu_.pidfd.get())) text += ": QEMU has ended";
+  // Its socket closes some milliseconds before the process is gone.
+  if (failure.code() != errc::timeout && qemu_.pidfd && wait_for_end(qemu_.pidfd.get(), 200))
+    if (const auto words = last_line(tail_of(identity_.dir + '/' + machine_file::qemu_log, 1000)); !words.empty())
+      text += ": " + words;
   return {failure.code(), "the virtual machine did not start: " + text};
 }
 
@@ -268,8 +336,12 @@ result<void> qemu_machine::pause() {
 result<void> qemu_machine::resume() {
   ARCA_CHECK(qmp_->call("cont", json::object(), call_limit));
   paused_ = false;
-  // The guest's clock stood still.
-  return wait_for<void>([&](auto done) { client_->set_time(now_nanos(), call_limit, std::move(done)); });
+  // The guest's clock stood still. One that cannot be set is no reason to say that the machine does not run.
+  const auto set = wait_for<void>([&](auto done) { client_->set_time(now_nanos(), call_limit, std::move(done)); });
+  if (!set)
+    log::warn("the clock of a resumed virtual machine is late", log::kv("container", identity_.id),
+              log::kv("reason", set.error().message()));
+  return {};
 }
 
 std::string qemu_machine::boot_log(size_t limit) const {
@@ -286,6 +358,7 @@ void qemu_machine::stage(const char* name, clock::time_point since) {
   const auto took = std::chrono::duration<double, std::milli>(clock::now() - since).count();
   const std::lock_guard guard(devices_lock_);
   record_.stages.emplace_back(name, took);
+  if (!record_.processes.empty()) (void)save_record();
 }
 
 result<void> qemu_machine::save_record() {

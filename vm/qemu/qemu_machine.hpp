@@ -33,6 +33,9 @@ class qemu_machine final : public machine {
   result<void> boot(int deadline_ms) override;
   /// Without a turn.
   result<void> boot_on(accelerator kind, int deadline_ms);
+  /// For the pool: boots and stops; another one becomes it.
+  result<void> boot_idle(int deadline_ms);
+  const std::string& guest_version() const { return record_.guest; }
   result<void> adopt(int deadline_ms) override;
   agent_client& agent() override { return *client_; }
   result<unique_fd> connect_stdio(const std::string& container, const std::string& process,
@@ -66,10 +69,14 @@ class qemu_machine final : public machine {
   };
 
   // boot and adoption
+  result<void> boot_cold(int deadline_ms);
+  /// Becomes the stopped machine and lets it go on. False: there was none, or it did not answer; then it is gone.
+  bool wake_idle(int deadline_ms);
   result<void> prepare_folder(accelerator kind);
   result<void> start(accelerator kind);
   result<void> connect(int deadline_ms);  ///< QMP
   result<void> greet(int deadline_ms);    ///< handshake and Hello
+  result<void> say_hello(int deadline_ms);
   result<void> reopen_processes();
   /// `failure` with what QEMU or the guest's console said about it.
   error explained(const error& failure) const;

@@ -136,6 +136,7 @@ result<void> qemu_machine::serve_share(const share_plan& plan) {
   backend_.logs().add(identity_.dir + "/virtiofsd-" + plan.tag + ".log");
   {
     const std::lock_guard guard(devices_lock_);
+    failpoint::reached("virtiofsd");
     watch_share(share.process);
     record_.processes.push_back({"virtiofsd-" + plan.tag, share.process.pid, share.process.start_time});
     share_servers_.push_back(std::move(share.process));

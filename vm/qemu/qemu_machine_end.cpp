@@ -1,6 +1,7 @@
 // How a virtual machine ends.
 #include <csignal>
 
+#include "persistence/base/failpoint.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/log.hpp"
 #include "vm/cgroup.hpp"
@@ -46,6 +47,7 @@ void qemu_machine::destroy() {
       wait_for_end(server.pidfd.get(), end_ms);
     }
   }
+  failpoint::reached("agent-ended");
   if (auto removed = tree.remove(identity_.cgroup, cgroup_patience_ms); !removed)
     log::warn("cgroup is left behind", log::kv("container", identity_.id),
               log::kv("reason", removed.error().message()));

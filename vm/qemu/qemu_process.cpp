@@ -19,6 +19,13 @@ uint32_t user_of(const std::string& dir) {
   return first + static_cast<uint32_t>(std::hash<std::string>{}(dir) % count);
 }
 
+/// The group that may use KVM, where not everybody may; a node for root alone keeps QEMU out.
+uint32_t group_of_kvm() {
+  struct stat info {};
+  return stat("/dev/kvm", &info) == 0 && (info.st_mode & S_IRGRP) != 0 && (info.st_mode & S_IWGRP) != 0 ? info.st_gid
+                                                                                                        : 0;
+}
+
 /// For a user who has no right to the folders above.
 result<unique_fd> open_guest_file(const std::string& path) {
   ARCA_TRY(file, fs::open(path, O_RDONLY));
@@ -52,6 +59,7 @@ result<child_process> start_qemu(const qemu_plan& plan) {
   child.output = log.get();
   child.cgroups = plan.cgroups;
   child.user = user_of(plan.dir);
+  if (settings.kind == accelerator::kvm) child.group = group_of_kvm();
   return start_child(child);
 }
 
