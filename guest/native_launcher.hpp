@@ -1,0 +1,43 @@
+// Starts containers itself: namespaces, mounts, cgroup, capabilities and seccomp by system calls, no helper program. For
+// VMs, where the machine is the boundary and its file system holds nothing else.
+//
+// A container's first process and its execs are direct children of the agent. Everything that needs memory (parsing,
+// paths, detached mounts, the seccomp program) is made before the clone: the child of a process with threads may only
+// make system calls. How it is done: guest/native/.
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+
+#include "guest/launcher.hpp"
+#include "guest/loop.hpp"
+#include "guest/reaper.hpp"
+
+namespace arca::guest {
+
+class native_launcher final : public launcher {
+ public:
+  /// `machine_dir`: a folder; each container's root is mounted on it in the container's own mount namespace.
+  native_launcher(loop& on, reaper& children, const std::string& machine_dir);
+  ~native_launcher() override;
+
+  void create_container(create_spec spec, std::function<void(result<created>)> done) override;
+  void exec(exec_spec spec, std::function<void(result<launched>)> done) override;
+  void update_resources(const std::string& container_id, const std::string& resources,
+                        std::function<void(result<void>)> done) override;
+  void forget(const std::string& container_id) override;
+
+ private:
+  struct container;  // what an exec, an update and forget need of it
+  struct launch;     // one process between clone and execve
+
+  void start(std::shared_ptr<launch> it, std::function<void(result<launched>)> done);
+  void on_report(const std::shared_ptr<launch>& it, const std::function<void(result<launched>)>& done);
+
+  loop& loop_;
+  reaper& reaper_;
+  std::string machine_dir_;
+  std::map<std::string, std::shared_ptr<container>> containers_;
+};
+
+}  // namespace arca::guest
