@@ -1,4 +1,4 @@
-// The real agent with the real crun (tests labelled "integration"; root only).
+// The real agent, each case with both launchers (tests labelled "integration"; root only).
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -26,6 +26,12 @@ constexpr long most_memory = 1 << 20;
 constexpr long most_memory = 6000;
 #endif
 
+// Each test case runs once a launcher.
+struct machine : machine_fixture {
+  explicit machine(bool configure = true) : machine_fixture(configure, each_launcher()) {}
+  static std::string each_launcher() { return GENERATE(as<std::string>(), "crun", "native"); }
+};
+
 bool alive(int64_t pid) {
   return kill(static_cast<pid_t>(pid), 0) == 0;
 }
@@ -41,7 +47,7 @@ bool soon(Condition holds) {
 }  // namespace
 
 TEST_CASE("output of both streams, exit code, journal and acknowledgement") {
-  machine_fixture m;
+  machine m;
   auto io = m.open_stdio();  // before the container exists
   REQUIRE(m.create({"sh", "-c", "echo one; echo two >&2; exit 7"}).ok());
   const auto exit = m.wait();
@@ -66,7 +72,7 @@ TEST_CASE("output of both streams, exit code, journal and acknowledgement") {
 }
 
 TEST_CASE("a container that cannot start says why and leaves nothing") {
-  machine_fixture m;
+  machine m;
   auto status = m.create({"nosuch"});
   CHECK(status.error_code() == grpc::StatusCode::INTERNAL);
   CHECK(status.error_message() == "executable file `nosuch` not found in $PATH: No such file or directory");
@@ -79,7 +85,7 @@ TEST_CASE("a container that cannot start says why and leaves nothing") {
 }
 
 TEST_CASE("stdin: echo, half-close, credit, closed by the process") {
-  machine_fixture m;
+  machine m;
   auto request = m.create_request(m.spec({"cat"}));
   request.mutable_stdio()->set_open_stdin(true);
   REQUIRE(m.create(request).ok());
@@ -94,7 +100,7 @@ TEST_CASE("stdin: echo, half-close, credit, closed by the process") {
 }
 
 TEST_CASE("stdin larger than every buffer keeps its window and its order") {
-  machine_fixture m;
+  machine m;
   auto request = m.create_request(m.spec({"sh", "-c", "sleep 0.3; exec cat"}));
   request.mutable_stdio()->set_open_stdin(true);
   REQUIRE(m.create(request).ok());
@@ -115,7 +121,7 @@ TEST_CASE("stdin larger than every buffer keeps its window and its order") {
 }
 
 TEST_CASE("a process that closes its stdin is told of") {
-  machine_fixture m;
+  machine m;
   auto request = m.create_request(m.spec({"sh", "-c", "exec 0</dev/null; sleep 20"}));
   request.mutable_stdio()->set_open_stdin(true);
   REQUIRE(m.create(request).ok());
@@ -126,7 +132,7 @@ TEST_CASE("a process that closes its stdin is told of") {
 }
 
 TEST_CASE("terminal: size at start, resize in order, echo, end") {
-  machine_fixture m;
+  machine m;
   auto request = m.create_request(m.spec({"sh", "-c", "stty size; read a; stty size; tty; exit 3"}));
   request.mutable_stdio()->set_tty(true);
   request.mutable_stdio()->set_open_stdin(true);
@@ -146,7 +152,7 @@ TEST_CASE("terminal: size at start, resize in order, echo, end") {
 }
 
 TEST_CASE("exec: output, code, terminal, missing program, ended container") {
-  machine_fixture m;
+  machine m;
   REQUIRE(m.create({"sleep", "100"}).ok());
   auto io = m.open_stdio("e1");
   REQUIRE(m.exec(m.exec_request("e1", {"sh", "-c", "echo in; hostname; exit 5"})).ok());
@@ -175,7 +181,7 @@ TEST_CASE("exec: output, code, terminal, missing program, ended container") {
 }
 
 TEST_CASE("the end of init ends its execs; a child that holds the output delays an exec's end by 2 s") {
-  machine_fixture m;
+  machine m;
   REQUIRE(m.create({"sleep", "100"}).ok());
   const int64_t init = m.last_pid;
   auto io = m.open_stdio("bg");
@@ -193,7 +199,7 @@ TEST_CASE("the end of init ends its execs; a child that holds the output delays 
 }
 
 TEST_CASE("signals: to one, to all, to nobody") {
-  machine_fixture m;
+  machine m;
   REQUIRE(m.create({"sh", "-c", "trap 'echo got; exit 9' TERM; echo up; while :; do sleep 0.05; done"}).ok());
   auto io = m.open_stdio();
   REQUIRE(io->read_until([&] { return io->out == "up\n"; }));
@@ -214,7 +220,7 @@ TEST_CASE("signals: to one, to all, to nobody") {
 }
 
 TEST_CASE("pause, resume, processes, statistics, update") {
-  machine_fixture m;
+  machine m;
   REQUIRE(m.create({"sh", "-c", "sleep 100 & sleep 100; true"}).ok());
   pb::ContainerRef ref;
   ref.set_container_id(m.id);
@@ -250,7 +256,7 @@ TEST_CASE("pause, resume, processes, statistics, update") {
 }
 
 TEST_CASE("the daemon dies and comes back: nothing lost, nothing twice") {
-  machine_fixture m;
+  machine m;
   REQUIRE(m.create({"sh", "-c", "i=1; while [ $i -le 2000 ]; do echo line $i; i=$((i+1)); done; sleep 0.2; echo last"})
               .ok());
   std::string all;
@@ -276,7 +282,7 @@ TEST_CASE("the daemon dies and comes back: nothing lost, nothing twice") {
 }
 
 TEST_CASE("while nobody reads: memory, spool, then the writer blocks; all arrives in order afterwards") {
-  machine_fixture m;
+  machine m;
   auto request = m.create_request(m.spec({"sh", "-c", "seq 1 2000000; echo done >/data/flag"}));
   request.mutable_stdio()->set_spool_limit(4u << 20);
   REQUIRE(m.create(request).ok());
@@ -311,7 +317,7 @@ TEST_CASE("while nobody reads: memory, spool, then the writer blocks; all arrive
 }
 
 TEST_CASE("non-blocking mode drops, counts and never blocks the writer") {
-  machine_fixture m;
+  machine m;
   auto request = m.create_request(m.spec({"sh", "-c", "seq 1 2000000; echo end"}));
   request.mutable_stdio()->set_spool_limit(0);
   request.mutable_stdio()->set_non_blocking(true);
@@ -325,7 +331,7 @@ TEST_CASE("non-blocking mode drops, counts and never blocks the writer") {
 }
 
 TEST_CASE("a reader that is frozen blocks its container only") {
-  machine_fixture m;
+  machine m;
   REQUIRE(m.create({"sh", "-c", "dd if=/dev/zero bs=64k count=200 2>/dev/null; echo over"}).ok());
   auto frozen = m.open_stdio();
   frozen->read_until([&] { return frozen->bytes > 0; });
@@ -340,7 +346,7 @@ TEST_CASE("a reader that is frozen blocks its container only") {
 }
 
 TEST_CASE("older daemons are refused and cut off") {
-  machine_fixture m;
+  machine m;
   REQUIRE(m.create({"sleep", "100"}).ok());
   auto old = std::move(m.stub);
   m.connect();
@@ -359,7 +365,7 @@ TEST_CASE("older daemons are refused and cut off") {
 }
 
 TEST_CASE("the kernel's kill for want of memory is reported") {
-  machine_fixture m;
+  machine m;
   auto spec = m.spec({"sh", "-c", "x=a; while :; do x=$x$x; done"});
   spec["linux"]["resources"]["memory"] = {{"limit", 16 << 20}, {"swap", 16 << 20}};
   const auto status = m.create(m.create_request(spec));
@@ -373,7 +379,7 @@ TEST_CASE("the kernel's kill for want of memory is reported") {
 }
 
 TEST_CASE("files handed over as descriptors become mounts") {
-  machine_fixture m;
+  machine m;
   auto spec = m.spec({"sh", "-c", "cat /data/note; cat /etc/hosts"});
   spec["mounts"].push_back({{"destination", "/data"}, {"type", "bind"}, {"source", "x"}, {"options", {"rbind", "ro"}}});
   spec["mounts"].push_back({{"destination", "/etc/hosts"}, {"type", "bind"}, {"source", "x"}, {"options", {"rbind"}}});
@@ -400,7 +406,7 @@ TEST_CASE("files handed over as descriptors become mounts") {
 }
 
 TEST_CASE("a container in the host's pid namespace is ended as a whole") {
-  machine_fixture m;
+  machine m;
   auto spec = m.spec({"sh", "-c", "setsid sleep 77 & echo $!; exit 2"});
   spec["linux"]["namespaces"].erase(0);
   REQUIRE(m.create(m.create_request(spec)).ok());
@@ -413,7 +419,7 @@ TEST_CASE("a container in the host's pid namespace is ended as a whole") {
 
 TEST_CASE("an agent of the pool ends with its socket, an assigned one lives on") {
   {
-    machine_fixture m(false);
+    machine m(false);
     pb::CreateContainerRequest request;
     request.set_container_id("c1");
     CHECK(m.create(request).error_code() == grpc::StatusCode::FAILED_PRECONDITION);
@@ -423,14 +429,14 @@ TEST_CASE("an agent of the pool ends with its socket, an assigned one lives on")
     CHECK(WIFEXITED(status));
     m.agent = 0;
   }
-  machine_fixture m;
+  machine m;
   m.pool.reset();
   std::this_thread::sleep_for(100ms);
   CHECK(m.hello().machine_id() == "m1");
 }
 
 TEST_CASE("the folder is renamed before the agent is assigned") {
-  machine_fixture m(false);
+  machine m(false);
   const std::string moved = m.dir.substr(0, m.dir.size() - 1) + "n";
   REQUIRE(rename(m.dir.c_str(), moved.c_str()) == 0);
   m.dir = moved;
@@ -447,7 +453,7 @@ TEST_CASE("the folder is renamed before the agent is assigned") {
 }
 
 TEST_CASE("network devices: loopback is up, an interface is configured and removed") {
-  machine_fixture m;
+  machine m;
   REQUIRE(m.create({"sleep", "100"}).ok());
   const std::string enter = "nsenter -n -t " + std::to_string(m.agent) + " ";
   REQUIRE(std::system((enter + "ip link add veth9 type veth peer name veth8").c_str()) == 0);
@@ -471,7 +477,7 @@ TEST_CASE("network devices: loopback is up, an interface is configured and remov
 }
 
 TEST_CASE("nothing of the agent leaks into a container, and shutdown ends everything") {
-  machine_fixture m;
+  machine m;
   auto io = m.open_stdio();
   REQUIRE(m.create({"sh", "-c", "ls /proc/self/fd | wc -l; grep -E 'Sig(Blk|Ign)' /proc/self/status; env; sleep 100"})
               .ok());

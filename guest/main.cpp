@@ -14,6 +14,7 @@
 #include "guest/agent_log.hpp"
 #include "guest/agent_service.hpp"
 #include "guest/crun_launcher.hpp"
+#include "guest/native_launcher.hpp"
 #include "guest/proto/start.hpp"
 #include "guest/startup.hpp"
 
@@ -25,6 +26,7 @@ struct arguments {
   std::string machine_dir;
   int pool_fd = -1;
   bool host_network = false;
+  bool native_launcher = false;
 };
 
 bool parse(int argc, char** argv, arguments& into) {
@@ -41,6 +43,10 @@ bool parse(int argc, char** argv, arguments& into) {
       const long number = std::strtol(value, &end, 10);
       if (*value == '\0' || *end != '\0' || number < 3 || number > 1 << 20) return false;
       into.pool_fd = static_cast<int>(number);
+      ++i;
+    } else if (flag == guest_start::flag_launcher && value) {
+      into.native_launcher = value == std::string(guest_start::launcher_native);
+      if (!into.native_launcher && value != std::string(guest_start::launcher_crun)) return false;
       ++i;
     } else {
       return false;
@@ -84,9 +90,11 @@ int serve(const arguments& given) {
     main_loop.forget(pool.get());
     pool.reset();
   };
-  agent what(main_loop, std::move(setup), [](loop& on, reaper& children, const std::string& folder) {
+  const auto make_launcher = [&](loop& on, reaper& children, const std::string& folder) -> std::unique_ptr<launcher> {
+    if (given.native_launcher) return std::make_unique<native_launcher>(on, children, folder);
     return std::make_unique<crun_launcher>(on, children, folder);
-  });
+  };
+  agent what(main_loop, std::move(setup), make_launcher);
   const agent_service service(main_loop, what, std::move(*calls), [&] { main_loop.stop(0); });
 
   sigset_t terminate;
@@ -115,7 +123,8 @@ int main(int argc, char** argv) {
   arguments given;
   if (!parse(argc, argv, given)) {
     const std::string usage = std::string("usage: arca-guest ") + guest_start::flag_machine_dir + " DIR [" +
-                              guest_start::flag_pool_fd + " N] [" + guest_start::flag_host_network + "]\n";
+                              guest_start::flag_pool_fd + " N] [" + guest_start::flag_host_network + "] [" +
+                              guest_start::flag_launcher + " crun|native]\n";
     (void)!write(2, usage.data(), usage.size());
     return 1;
   }

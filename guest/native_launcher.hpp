@@ -1,5 +1,5 @@
-// Starts containers itself: namespaces, mounts, cgroup, capabilities and seccomp by system calls, no helper program. For
-// VMs, where the machine is the boundary and its file system holds nothing else.
+// Starts containers itself: namespaces, mounts, cgroup, capabilities and seccomp by system calls, no helper program.
+// For VMs, where the machine is the boundary and its file system holds nothing else.
 //
 // A container's first process and its execs are direct children of the agent. Everything that needs memory (parsing,
 // paths, detached mounts, the seccomp program) is made before the clone: the child of a process with threads may only
@@ -31,8 +31,10 @@ class native_launcher final : public launcher {
   struct container;  // what an exec, an update and forget need of it
   struct launch;     // one process between clone and execve
 
-  void start(std::shared_ptr<launch> it, std::function<void(result<launched>)> done);
-  void on_report(const std::shared_ptr<launch>& it, const std::function<void(result<launched>)>& done);
+  result<std::shared_ptr<launch>> prepare(create_spec& spec, container& into);
+  result<std::shared_ptr<launch>> prepare(exec_spec& spec, container& in);
+  void start(const std::shared_ptr<launch>& it, std::function<void(result<launched>)> done);
+  void read_reports(const std::shared_ptr<launch>& it, const std::function<void(result<launched>)>& done);
 
   loop& loop_;
   reaper& reaper_;

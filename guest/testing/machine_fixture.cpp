@@ -54,7 +54,7 @@ std::string make_rootfs(const std::string& at) {
   chmod((at + "/bin/busybox").c_str(), 0755);
   for (const char* name :
        {"sh",   "true", "false", "cat",  "sleep",    "echo", "stty", "dd",     "yes", "ls",     "ps",   "kill", "env",
-        "head", "seq",  "tail",  "trap", "hostname", "nc",   "id",   "setsid", "tty", "printf", "grep", "wc"})
+        "head", "seq",  "tail",  "trap", "hostname", "nc",   "id",   "setsid", "tty", "printf", "grep", "wc",   "cut"})
     symlink("busybox", (at + "/bin/" + name).c_str());
   return at;
 }
@@ -149,12 +149,12 @@ void stdio_client::send(stdio::frame_kind kind, uint64_t sequence, std::string_v
 
 // ---- machine_fixture
 
-machine_fixture::machine_fixture(bool configure) {
+machine_fixture::machine_fixture(bool configure, const std::string& launcher) {
   std::string pattern = "/run/arca-guest-test-XXXXXX";
   if (!mkdtemp(pattern.data())) give_up("mkdtemp");
   dir = pattern + "/m";
   mkdir(dir.c_str(), 0700);
-  rootfs_ = make_rootfs(pattern + "/rootfs");
+  rootfs = make_rootfs(pattern + "/rootfs");
   cgroup = "/arca-guest-test/" + pattern.substr(pattern.size() - 6);
   std::array<int, 2> ends{};
   socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data());
@@ -164,7 +164,7 @@ machine_fixture::machine_fixture(bool configure) {
   if (agent == 0) {
     fcntl(ends[1], F_SETFD, 0);
     execl(ARCA_GUEST_PATH, ARCA_GUEST_PATH, guest_start::flag_machine_dir, dir.c_str(), guest_start::flag_pool_fd,
-          fd_text.c_str(), nullptr);
+          fd_text.c_str(), guest_start::flag_launcher, launcher.c_str(), nullptr);
     _exit(127);
   }
   close(ends[1]);
@@ -279,7 +279,7 @@ json machine_fixture::spec(const std::vector<std::string>& argv) const {
 }
 
 pb::CreateContainerRequest machine_fixture::create_request(const json& oci) {
-  const auto tree = static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, rootfs_.c_str(), OPEN_TREE_CLONE | O_CLOEXEC));
+  const auto tree = static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, rootfs.c_str(), OPEN_TREE_CLONE | O_CLOEXEC));
   if (tree < 0) give_up("open_tree");
   const unique_fd owned(tree);
   const std::string token = "root" + std::to_string(++tokens_);

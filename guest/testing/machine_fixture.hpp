@@ -52,7 +52,7 @@ class stdio_client {
 
 class machine_fixture {
  public:
-  explicit machine_fixture(bool configure = true);
+  explicit machine_fixture(bool configure = true, const std::string& launcher = "crun");
   ~machine_fixture();
 
   void connect();  ///< a new gRPC connection with the next generation, Hello said
@@ -87,9 +87,9 @@ class machine_fixture {
   std::unique_ptr<pb::Agent::Stub> stub;
   bool saw_oom = false;
   int64_t last_pid = 0;
+  std::string rootfs;
 
  private:
-  std::string rootfs_;
   int tokens_ = 0;
 };
 

@@ -1,0 +1,133 @@
+#include "guest/native/cgroup_tree.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "guest/cgroup.hpp"
+#include "guest/native/limits.hpp"
+#include "persistence/base/fs.hpp"
+#include "persistence/base/text.hpp"
+
+namespace arca::guest::native {
+namespace {
+const std::string root = "/sys/fs/cgroup";
+
+result<void> put(const std::string& file, std::string_view value) {
+  unique_fd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd) return fail_errno("open `" + file + '`');
+  if (::write(fd.get(), value.data(), value.size()) < 0) return fail_errno("write to `" + file + '`');
+  return {};
+}
+
+bool is_missing(const error& e) {
+  return e.code() == errc::not_found;
+}
+
+// "cpu io memory" → "+cpu +io +memory"; a controller that refuses (realtime threads, say) must not take the others
+// along.
+void pass_controllers_down(const std::string& folder) {
+  auto controllers = read_small(folder + "/cgroup.controllers");
+  while (!controllers.empty() && controllers.back() == '\n') controllers.pop_back();
+  for (const auto& name : split(controllers, ' '))
+    if (!name.empty()) (void)put(folder + "/cgroup.subtree_control", '+' + name);
+}
+
+// A new cpuset is empty, and no process can be put into it.
+void inherit_cpuset(const std::string& parent, const std::string& folder) {
+  for (const char* file : {"/cpuset.cpus", "/cpuset.mems"})
+    if (read_small(folder + file).find_first_not_of('\n') == std::string::npos)
+      (void)put(folder + file, read_small(parent + file));
+}
+
+result<void> make_below(const std::string& top, const std::string& path, bool unified) {
+  std::string folder = top;
+  for (const auto& part : split(path, '/')) {
+    if (part.empty()) continue;
+    if (unified) pass_controllers_down(folder);
+    const std::string parent = folder;
+    folder += '/' + part;
+    if (mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) return fail_errno("mkdir `" + folder + '`');
+    if (ends_with(top, "cpuset")) inherit_cpuset(parent, folder);
+  }
+  return {};
+}
+}  // namespace
+
+const std::vector<hierarchy>& hierarchies() {
+  static const std::vector<hierarchy> all = [] {
+    std::vector<hierarchy> found;
+    if (cgroup::unified()) return found;
+    for (const auto& line : split(read_small("/proc/self/cgroup"), '\n')) {
+      const auto parts = split(line, ':');
+      if (parts.size() < 3 || parts[1].empty()) continue;
+      auto name = starts_with(parts[1], "name=") ? parts[1].substr(5) : parts[1];
+      auto folder = root + '/' + name;
+      if (access((folder + "/cgroup.procs").c_str(), F_OK) == 0) found.push_back({std::move(name), std::move(folder)});
+    }
+    return found;
+  }();
+  return all;
+}
+
+result<cgroup_tree> cgroup_tree::make(const std::string& path) {
+  ARCA_CHECK(cgroup::at(path).map([](auto&&) {}));
+  cgroup_tree made;
+  made.path_ = path;
+  result<void> done;
+  if (cgroup::unified()) done = make_below(root, path, true);
+  for (const auto& each : hierarchies())
+    if (done) done = make_below(each.folder, path, false);
+  if (done) return made;
+  made.remove();
+  return fail(done.error());
+}
+
+result<void> cgroup_tree::limit(const nlohmann::json& resources, bool with_devices) const {
+  const std::string own = root + path_;
+  const bool unified = cgroup::unified();
+  ARCA_TRY(writes,
+           unified ? unified_limits(resources, [&](const std::string& file) { return read_small(own + '/' + file); })
+                   : legacy_limits(resources));
+  if (!unified && with_devices) {
+    auto rules = device_rules(resources);
+    writes.insert(writes.end(), rules.begin(), rules.end());
+  }
+  for (const auto& each : writes) {
+    const std::string folder = unified ? own : root + '/' + each.controller + path_;
+    const auto done = put(folder + '/' + each.file, each.value);
+    if (done || each.failure == failed_write::is_fine) continue;
+    if (each.failure == failed_write::is_fine_without_file && is_missing(done.error())) continue;
+    return fail(done.error());
+  }
+  return {};
+}
+
+result<unique_fd> cgroup_tree::open_folder(pid_t member) const {
+  if (!cgroup::unified()) return unique_fd();
+  std::string path = path_;
+  if (member > 0 && read_small(root + path + "/cgroup.subtree_control").size() > 1) {
+    const auto line = read_small("/proc/" + std::to_string(member) + "/cgroup");
+    if (starts_with(line, "0::" + path + '/')) path = line.substr(3, line.find('\n') - 3);
+  }
+  return fs::open(root + path, O_PATH | O_DIRECTORY);
+}
+
+result<std::vector<unique_fd>> cgroup_tree::open_procs() const {
+  std::vector<unique_fd> out;
+  for (const auto& each : hierarchies()) {
+    ARCA_TRY(fd, fs::open(each.folder + path_ + "/cgroup.procs", O_WRONLY));
+    out.push_back(std::move(fd));
+  }
+  return out;
+}
+
+void cgroup_tree::remove() const {
+  if (path_.empty()) return;
+  if (cgroup::unified()) rmdir((root + path_).c_str());
+  for (const auto& each : hierarchies()) rmdir((each.folder + path_).c_str());
+}
+
+}  // namespace arca::guest::native

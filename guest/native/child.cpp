@@ -1,0 +1,171 @@
+#include "guest/native/child.hpp"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/keyctl.h>
+#include <linux/sched.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+
+#include "guest/native/below.hpp"
+#include "guest/native/channel.hpp"
+#include "guest/native/identity.hpp"
+#include "guest/native/root.hpp"
+#include "guest/native/terminal.hpp"
+
+namespace arca::guest::native {
+namespace {
+
+bool write_file(const char* path, std::string_view value) {
+  const unique_fd file(open(path, O_WRONLY | O_CLOEXEC));
+  return file && write(file.get(), value.data(), value.size()) == static_cast<ssize_t>(value.size());
+}
+
+bool take_stdio(const child_stdio& from, problem& why) {
+  if (dup2(from.in.get(), 0) < 0 || dup2(from.out.get(), 1) < 0 || dup2(from.err.get(), 2) < 0)
+    return why.say_errno({"dup2"});
+  return true;
+}
+
+bool join_cgroups(const child_plan& plan, problem& why) {
+  for (const auto& procs : plan.cgroup_procs)
+    if (write(procs.get(), "0", 1) != 1) return why.say_errno({"join the cgroup"});
+  return true;
+}
+
+bool loopback_up() {
+  const unique_fd any(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ifreq request{};
+  std::strcpy(request.ifr_name, "lo");
+  request.ifr_flags = IFF_UP;
+  return any && ioctl(any.get(), SIOCSIFFLAGS, &request) == 0;
+}
+
+bool set_oom_score(const process_plan& process, problem& why) {
+  return process.oom_score_adj.empty() || write_file("/proc/self/oom_score_adj", process.oom_score_adj) ||
+         why.say_errno({"write to `/proc/self/oom_score_adj`"});
+}
+
+bool enter_namespaces(const container_plan& plan, problem& why) {
+  for (const auto& joined : plan.joined)
+    if (joined.kind != CLONE_NEWPID && setns(joined.fd.get(), joined.kind) != 0)
+      return why.say_errno({"setns `", joined.path, "`"});
+  // After the cgroup was joined, since the place at that moment becomes the root of the new namespace.
+  if (plan.new_cgroup_namespace && unshare(CLONE_NEWCGROUP) != 0)
+    return why.say_errno({"unshare the cgroup namespace"});
+  if ((plan.new_namespaces & CLONE_NEWNET) != 0 && !loopback_up()) return why.say_errno({"set lo up"});
+  if (plan.has_hostname && sethostname(plan.hostname.data(), plan.hostname.size()) != 0)
+    return why.say_errno({"sethostname"});
+  if (plan.has_domainname && setdomainname(plan.domainname.data(), plan.domainname.size()) != 0)
+    return why.say_errno({"setdomainname"});
+  for (const auto& sysctl : plan.sysctls)
+    if (!write_file(sysctl.path.c_str(), sysctl.value)) return why.say_errno({"sysctl `", sysctl.name, "`"});
+  return true;
+}
+
+bool set_up_container(child_plan& plan, problem& why) {
+  auto& it = plan.container;
+  if (!enter_namespaces(it, why) || !set_oom_score(it.process, why) || !build_root(it, why)) return false;
+  // A missing working directory is made, as runc does; chdir says what is wrong when that fails.
+  (void)make_in_root(it.root.get(), it.process.cwd, entry_kind::folder);
+  if (!it.process.tty) return seal_root(it, why);
+  terminal made;
+  if (!open_terminal(it.root.get(), it.process, made, why) || !mount_console(it.root.get(), made, why) ||
+      !take_terminal(made, why) || !seal_root(it, why))
+    return false;
+  return send_terminal(plan.channel.get(), made.master.get()) || why.say_errno({"send the terminal"});
+}
+
+bool set_up_exec(const child_plan& plan, problem& why) {
+  const auto& process = plan.container.process;
+  if (!set_oom_score(process, why)) return false;
+  if (setns(plan.init.get(), CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP) != 0)
+    return why.say_errno({"enter the container"});
+  if (!process.tty) return true;
+  terminal made;
+  const unique_fd root(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!open_terminal(root.get(), process, made, why) || !take_terminal(made, why)) return false;
+  return send_terminal(plan.channel.get(), made.master.get()) || why.say_errno({"send the terminal"});
+}
+
+bool set_up(child_plan& plan, problem& why) {
+  // Nobody in a container that is entered may look into this process while it still holds the agent's memory.
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return why.say_errno({"prctl"});
+  if (close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) != 0) return why.say_errno({"close_range"});
+  if (!join_cgroups(plan, why) || !take_stdio(plan.stdio, why)) return false;
+  if (setsid() < 0) return why.say_errno({"setsid"});
+  // A keyring of its own; a kernel without keyrings or a full quota is no reason not to start.
+  (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, plan.container_id.c_str());
+  if (plan.exec ? !set_up_exec(plan, why) : !set_up_container(plan, why)) return false;
+  std::signal(SIGPIPE, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  return become(plan.container.process, plan.container.seccomp, why);
+}
+
+[[noreturn]] void run(child_plan& plan) {
+  problem why;
+  if (set_up(plan, why) && send_report(plan.channel.get(), report::kind::ready))
+    (void)execute(plan.container.process, why);
+  send_report(plan.channel.get(), report::kind::failed, why);
+  _exit(127);
+}
+
+// The children of this thread appear in another pid namespace while it lives. Threads made meanwhile by others do not.
+class pid_namespace_visit {
+ public:
+  result<void> enter(int fd) {
+    own_.reset(open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
+    if (!own_) return fail_errno("open the pid namespace");
+    if (setns(fd, CLONE_NEWPID) == 0) return {};
+    auto failed = fail_errno("enter the pid namespace");
+    own_.reset();
+    return failed;
+  }
+  pid_namespace_visit() = default;
+  pid_namespace_visit(const pid_namespace_visit&) = delete;
+  pid_namespace_visit& operator=(const pid_namespace_visit&) = delete;
+  ~pid_namespace_visit() {
+    // Every later child would land in the container.
+    if (own_ && setns(own_.get(), CLONE_NEWPID) != 0) std::abort();
+  }
+
+ private:
+  unique_fd own_;
+};
+
+int pid_namespace_of(const child_plan& plan) {
+  if (plan.exec) return plan.init.get();
+  for (const auto& joined : plan.container.joined)
+    if (joined.kind == CLONE_NEWPID) return joined.fd.get();
+  return -1;
+}
+}  // namespace
+
+result<pid_t> clone_child(child_plan& plan, int cgroup, unique_fd& pidfd) {
+  pid_namespace_visit visit;
+  if (const int space = pid_namespace_of(plan); space >= 0) ARCA_CHECK(visit.enter(space));
+  int made = -1;
+  clone_args how{};
+  how.flags = plan.container.new_namespaces | CLONE_PIDFD | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0);
+  how.pidfd = reinterpret_cast<uint64_t>(&made);
+  how.exit_signal = SIGCHLD;
+  how.cgroup = cgroup >= 0 ? static_cast<uint64_t>(cgroup) : 0;
+  const auto pid = static_cast<pid_t>(syscall(SYS_clone3, &how, sizeof how));
+  if (pid == 0) run(plan);
+  if (pid < 0) return fail_errno("clone3");
+  pidfd.reset(made);
+  return pid;
+}
+
+}  // namespace arca::guest::native

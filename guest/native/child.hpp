@@ -1,0 +1,24 @@
+// The process between clone and execve.
+#pragma once
+#include <vector>
+
+#include "guest/native/plan.hpp"
+#include "guest/process_stdio.hpp"
+
+namespace arca::guest::native {
+
+struct child_plan {
+  std::string container_id;
+  container_plan container;  ///< of an exec only `process` and `seccomp`
+  bool exec = false;
+  unique_fd init;                       ///< of an exec: pidfd of the container's first process
+  std::vector<unique_fd> cgroup_procs;  ///< cgroup.procs of each hierarchy to be joined; with CLONE_INTO_CGROUP none
+  child_stdio stdio;
+  unique_fd channel;
+};
+
+/// Clones a process that does what `plan` says and becomes its program; it is a child of this one. `cgroup`: folder of
+/// the v2 cgroup that it begins in, -1: this process's. errno in the error's text.
+result<pid_t> clone_child(child_plan& plan, int cgroup, unique_fd& pidfd);
+
+}  // namespace arca::guest::native

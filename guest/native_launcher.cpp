@@ -1,0 +1,217 @@
+#include "guest/native_launcher.hpp"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <nlohmann/json.hpp>
+
+#include "guest/fd_passing.hpp"
+#include "guest/native/cgroup_tree.hpp"
+#include "guest/native/channel.hpp"
+#include "guest/native/child.hpp"
+#include "guest/native/container_spec.hpp"
+#include "guest/native/process_spec.hpp"
+#include "guest/native/seccomp.hpp"
+#include "guest/native/sources.hpp"
+#include "persistence/base/json_fields.hpp"
+#include "persistence/base/text.hpp"
+
+namespace arca::guest {
+namespace {
+using nlohmann::json;
+using namespace native;
+using namespace std::chrono_literals;
+
+constexpr auto longest_launch = 60'000ms;  // a share that hangs; the daemon's deadline is shorter
+
+// "Not found" is a word about containers to the daemon, not about a file that a launch lacks.
+error launch_failure(const error& e) {
+  const bool own = e.code() == errc::invalid_argument || e.code() == errc::unsupported;
+  return {own ? e.code() : errc::internal, e.message()};
+}
+
+void set_terminal(process_plan& process, bool tty, uint32_t rows, uint32_t columns) {
+  process.tty = tty;
+  process.rows = static_cast<uint16_t>(std::min<uint32_t>(rows, UINT16_MAX));
+  process.columns = static_cast<uint16_t>(std::min<uint32_t>(columns, UINT16_MAX));
+}
+}  // namespace
+
+struct native_launcher::container {
+  pid_t pid = 0;
+  unique_fd init;  ///< pidfd
+  cgroup group;
+  cgroup_tree tree;
+  seccomp_filter seccomp;
+  capability_sets capabilities;
+  bool own_pid_namespace = true;
+};
+
+struct native_launcher::launch {
+  child_plan plan;  ///< emptied after the clone
+  unique_fd cgroup_folder;
+  unique_fd channel, pidfd, terminal;
+  pid_t pid = 0;
+  bool ready = false;
+  std::string failure;
+  loop::timer_id limit = 0;
+};
+
+native_launcher::native_launcher(loop& on, reaper& children, const std::string& machine_dir)
+    : loop_(on), reaper_(children), machine_dir_(machine_dir) {}
+
+native_launcher::~native_launcher() = default;
+
+result<std::shared_ptr<native_launcher::launch>> native_launcher::prepare(create_spec& spec, container& into) {
+  const json config = json::parse(spec.oci_spec, nullptr, false);
+  spec.oci_spec = {};
+  auto it = std::make_shared<launch>();
+  ARCA_TRY(plan, parse_container(config));
+  plan.staging = machine_dir_;
+  plan.read_only_root = plan.read_only_root || spec.read_only_rootfs;
+  set_terminal(plan.process, spec.tty, spec.rows, spec.columns);
+  ARCA_TRY(filter, seccomp_of_spec(config));
+  plan.seccomp = into.seccomp = std::move(filter);
+  into.capabilities = plan.process.capabilities;
+  into.own_pid_namespace = (plan.new_namespaces & CLONE_NEWPID) != 0;
+  ARCA_TRY(group, cgroup::at(plan.cgroup_path));
+  ARCA_TRY(tree, cgroup_tree::make(plan.cgroup_path));
+  into.group = group;
+  into.tree = tree;
+  ARCA_CHECK(tree.limit(json_fields::member(json_fields::member(config, "linux"), "resources"), true));
+  ARCA_TRY(folder, tree.open_folder(0));
+  ARCA_TRY(procs, tree.open_procs());
+  ARCA_CHECK(open_sources(plan, spec));
+  it->cgroup_folder = std::move(folder);
+  it->plan.cgroup_procs = std::move(procs);
+  it->plan.container = std::move(plan);
+  it->plan.container_id = spec.container_id;
+  it->plan.stdio = std::move(spec.stdio);
+  return it;
+}
+
+result<std::shared_ptr<native_launcher::launch>> native_launcher::prepare(exec_spec& spec, container& in) {
+  auto it = std::make_shared<launch>();
+  ARCA_TRY(process, parse_process(json::parse(spec.oci_process, nullptr, false)));
+  if (!process.has_capabilities) process.capabilities = in.capabilities;
+  set_terminal(process, spec.tty, spec.rows, spec.columns);
+  ARCA_TRY(folder, in.tree.open_folder(in.pid));
+  ARCA_TRY(procs, in.tree.open_procs());
+  it->cgroup_folder = std::move(folder);
+  it->plan.cgroup_procs = std::move(procs);
+  it->plan.container.process = std::move(process);
+  it->plan.container.seccomp = in.seccomp;
+  it->plan.container_id = spec.container_id;
+  it->plan.exec = true;
+  it->plan.init.reset(fcntl(in.init.get(), F_DUPFD_CLOEXEC, 3));
+  it->plan.stdio = std::move(spec.stdio);
+  return it;
+}
+
+void native_launcher::start(const std::shared_ptr<launch>& it, std::function<void(result<launched>)> done) {
+  std::array<int, 2> ends{};
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) return done(fail_errno("socketpair"));
+  it->channel.reset(ends[0]);
+  it->plan.channel.reset(ends[1]);
+  it->plan.container.process.seal();
+  reaper_.launch_begins();
+  auto pid = clone_child(it->plan, it->cgroup_folder ? it->cgroup_folder.get() : -1, it->pidfd);
+  it->plan = {};
+  it->cgroup_folder.reset();
+  if (!pid) {
+    reaper_.launch_ends();
+    return done(fail(launch_failure(pid.error())));
+  }
+  it->pid = *pid;
+  it->limit = loop_.after(longest_launch, [pid = *pid] { kill(pid, SIGKILL); });
+  loop_.watch(it->channel.get(), EPOLLIN, [this, it, done = std::move(done)](uint32_t) { read_reports(it, done); });
+}
+
+void native_launcher::read_reports(const std::shared_ptr<launch>& it,
+                                   const std::function<void(result<launched>)>& done) {
+  for (;;) {
+    report message;
+    unique_fd fd;
+    const ssize_t n = receive_with_fd(it->channel.get(), &message, sizeof message, fd);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (n <= 0) break;
+    if (n != static_cast<ssize_t>(sizeof message)) continue;
+    message.why.text.back() = '\0';
+    if (message.what == report::kind::terminal) it->terminal = std::move(fd);
+    if (message.what == report::kind::ready) it->ready = true;
+    if (message.what == report::kind::failed) it->failure = message.why.message();
+  }
+  loop_.forget(it->channel.get());
+  loop_.cancel(it->limit);
+  it->channel.reset();
+  if (!it->failure.empty())
+    done(fail(errc::internal, it->failure));
+  else if (!it->ready)
+    done(fail(errc::internal, "the process was killed while it was set up (memory limit too low?)"));
+  else
+    done(launched{it->pid, std::move(it->terminal)});
+  reaper_.launch_ends();
+}
+
+void native_launcher::create_container(create_spec spec, std::function<void(result<created>)> done) {
+  auto made = std::make_shared<container>();
+  auto it = prepare(spec, *made);
+  if (!it) {
+    made->tree.remove();
+    return done(fail(launch_failure(it.error())));
+  }
+  start(*it,
+        [this, made, it = std::weak_ptr(*it), id = spec.container_id, done = std::move(done)](result<launched> got) {
+          const auto launch = it.lock();
+          if (!got) {
+            made->group.kill_all();
+            // The process still stands in the cgroup for a moment.
+            if (launch && launch->pid > 0)
+              reaper_.expect(launch->pid, [made](int) { made->tree.remove(); });
+            else
+              made->tree.remove();
+            return done(fail(got.error()));
+          }
+          made->pid = got->pid;
+          made->init = std::move(launch->pidfd);
+          containers_[id] = made;
+          created out;
+          static_cast<launched&>(out) = std::move(*got);
+          out.group = made->group;
+          out.own_pid_namespace = made->own_pid_namespace;
+          done(std::move(out));
+        });
+}
+
+void native_launcher::exec(exec_spec spec, std::function<void(result<launched>)> done) {
+  const auto found = containers_.find(spec.container_id);
+  if (found == containers_.end())
+    return done(fail(errc::internal, "container " + go_quote(spec.container_id) + " is not known to the launcher"));
+  auto it = prepare(spec, *found->second);
+  if (!it) return done(fail(launch_failure(it.error())));
+  start(*it, std::move(done));
+}
+
+void native_launcher::update_resources(const std::string& container_id, const std::string& resources,
+                                       std::function<void(result<void>)> done) {
+  const auto found = containers_.find(container_id);
+  const json parsed = json::parse(resources, nullptr, false);
+  if (found == containers_.end() || !parsed.is_object())
+    return done(fail(errc::invalid_argument, "the container is not known, or the resources are no object"));
+  auto limited = found->second->tree.limit(parsed, false);
+  done(limited ? result<void>() : result<void>(fail(launch_failure(limited.error()))));
+}
+
+void native_launcher::forget(const std::string& container_id) {
+  const auto found = containers_.find(container_id);
+  if (found == containers_.end()) return;
+  found->second->tree.remove();
+  containers_.erase(found);
+}
+
+}  // namespace arca::guest
