@@ -21,7 +21,8 @@ double median(std::vector<double> values) {
 }  // namespace
 
 TEST_CASE("bench: create to exit", "[.][bench]") {
-  machine_fixture m;
+  const auto launcher = GENERATE(as<std::string>(), "crun", "native");
+  machine_fixture m(true, launcher);
   const auto pause = GENERATE(0ms, 150ms);
   std::vector<double> started, exited;
   for (int i = 0; i < 40; ++i) {
@@ -35,12 +36,13 @@ TEST_CASE("bench: create to exit", "[.][bench]") {
     m.acknowledge();
     std::this_thread::sleep_for(pause);
   }
-  std::printf("create, %lld ms apart: started %.2f ms, exit known %.2f ms (median of 40)\n",
+  std::printf("%s: create, %lld ms apart: started %.2f ms, exit known %.2f ms (median of 40)\n", launcher.c_str(),
               static_cast<long long>(pause.count()), median(started), median(exited));
 }
 
 TEST_CASE("bench: exec", "[.][bench]") {
-  machine_fixture m;
+  const auto launcher = GENERATE(as<std::string>(), "crun", "native");
+  machine_fixture m(true, launcher);
   // With a pause the first migration between cgroups waits for a grace period of RCU; in a row they share it.
   const auto pause = GENERATE(0ms, 150ms);
   REQUIRE(m.create({"sleep", "1000"}).ok());
@@ -56,7 +58,7 @@ TEST_CASE("bench: exec", "[.][bench]") {
     m.acknowledge(id);
     std::this_thread::sleep_for(pause);
   }
-  std::printf("exec, %lld ms apart: started %.2f ms, exit known %.2f ms (median of 100)\n",
+  std::printf("%s: exec, %lld ms apart: started %.2f ms, exit known %.2f ms (median of 100)\n", launcher.c_str(),
               static_cast<long long>(pause.count()), median(started), median(ended));
 }
 

@@ -115,8 +115,14 @@ bool set_up(child_plan& plan, problem& why) {
 
 [[noreturn]] void run(child_plan& plan) {
   problem why;
-  if (set_up(plan, why) && send_report(plan.channel.get(), report::kind::ready))
-    (void)execute(plan.container.process, why);
+  if (set_up(plan, why) && send_report(plan.channel.get(), report::kind::ready)) {
+    const char* found = nullptr;
+    execute(plan.container.process, why, found);
+    if (found && !plan.exec) {  // as with runc, such a container has been started
+      complain(found, why.number);
+      _exit(255);
+    }
+  }
   send_report(plan.channel.get(), report::kind::failed, why);
   _exit(127);
 }

@@ -111,23 +111,40 @@ bool become(const process_plan& process, const seccomp_filter& seccomp, problem&
   return load_seccomp(seccomp, why);
 }
 
-bool execute(const process_plan& process, problem& why) {
+void execute(const process_plan& process, problem& why, const char*& found) {
+  found = nullptr;
   bool denied = false;
   for (const auto& candidate : process.candidates) {
     execve(candidate.c_str(), process.argv.data(), process.envp.data());
     const int number = errno;
     if (number == EACCES) {
       denied = true;
-    } else if (number == ENOENT || number == ENOTDIR) {
-      struct stat info {};
-      if (fstatat(AT_FDCWD, candidate.c_str(), &info, 0) == 0)
-        return why.say(number, {"exec container process (missing dynamic library?) `", candidate, "`"});
-    } else {
-      return why.say(number, {"exec container process `", candidate, "`"});
+      continue;
     }
+    struct stat info {};
+    const bool missing = number == ENOENT || number == ENOTDIR;
+    if (missing && fstatat(AT_FDCWD, candidate.c_str(), &info, 0) != 0) continue;
+    found = candidate.c_str();
+    const std::string_view hint = missing ? " (missing dynamic library?)" : "";
+    why.say(number, {"exec container process", hint, " `", candidate, "`"});
+    return;
   }
-  if (denied) return why.say(EACCES, {"open executable"});
-  return why.say(ENOENT, {"executable file `", process.args[0], "` not found in $PATH"});
+  if (denied)
+    why.say(EACCES, {"open executable"});
+  else
+    why.say(ENOENT, {"executable file `", process.args[0], "` not found in $PATH"});
+}
+
+void complain(const char* file, int error_number) {
+  // Go's words; strerror is not for a process between clone and execve.
+  const char* words = "cannot be executed";
+  if (error_number == ENOEXEC) words = "exec format error";
+  if (error_number == ENOENT) words = "no such file or directory";
+  if (error_number == E2BIG) words = "argument list too long";
+  if (error_number == EPERM) words = "operation not permitted";
+  problem line;
+  line.say(error_number, {"exec ", file, ": ", words, "\n"});
+  (void)!write(2, line.text.data(), std::string_view(line.text.data()).size());
 }
 
 }  // namespace arca::guest::native

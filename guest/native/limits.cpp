@@ -211,7 +211,7 @@ std::vector<limit_write> device_rules(const json& resources) {
     to.put("devices", flag(rule, "allow") ? "devices.allow" : "devices.deny", device_line(rule));
   // Making nodes, and the terminals: what runc and crun allow whatever the rules say.
   for (const char* line : {"c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm",
-                           "c 5:0 rwm", "c 5:1 rwm", "c 5:2 rwm", "c 136:* rwm", "c 10:200 rwm"})
+                           "c 5:0 rwm", "c 5:1 rwm", "c 5:2 rwm", "c 136:* rwm"})
     to.put("devices", "devices.allow", std::string(line));
   return to.take();
 }

@@ -160,11 +160,16 @@ machine_fixture::machine_fixture(bool configure, const std::string& launcher) {
   socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data());
   pool.reset(ends[0]);
   const std::string fd_text = std::to_string(ends[1]);
+  std::vector<const char*> argv;
+  const bool on_v2 = launcher == "native-v2";
+  if (on_v2)
+    argv = {"/usr/bin/unshare", "-m", "/bin/sh", "-c", "mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec \"$0\" \"$@\""};
+  argv.insert(argv.end(), {ARCA_GUEST_PATH, guest_start::flag_machine_dir, dir.c_str(), guest_start::flag_pool_fd,
+                           fd_text.c_str(), guest_start::flag_launcher, on_v2 ? "native" : launcher.c_str(), nullptr});
   agent = vfork();
   if (agent == 0) {
     fcntl(ends[1], F_SETFD, 0);
-    execl(ARCA_GUEST_PATH, ARCA_GUEST_PATH, guest_start::flag_machine_dir, dir.c_str(), guest_start::flag_pool_fd,
-          fd_text.c_str(), guest_start::flag_launcher, launcher.c_str(), nullptr);
+    execv(argv[0], const_cast<char* const*>(argv.data()));
     _exit(127);
   }
   close(ends[1]);

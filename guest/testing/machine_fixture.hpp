@@ -52,6 +52,7 @@ class stdio_client {
 
 class machine_fixture {
  public:
+  /// `launcher`: "crun", "native", or "native-v2": the agent sees a cgroup v2 tree (on a v1 host without controllers).
   explicit machine_fixture(bool configure = true, const std::string& launcher = "crun");
   ~machine_fixture();
 
