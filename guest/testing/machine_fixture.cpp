@@ -163,7 +163,8 @@ machine_fixture::machine_fixture(bool configure, const std::string& launcher) {
   std::vector<const char*> argv;
   const bool on_v2 = launcher == "native-v2";
   if (on_v2)
-    argv = {"/usr/bin/unshare", "-m", "/bin/sh", "-c", "mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec \"$0\" \"$@\""};
+    argv = {"/usr/bin/unshare", "-m", "/bin/sh", "-c",
+            "[ -e /sys/fs/cgroup/cgroup.procs ] || mount -t cgroup2 cgroup2 /sys/fs/cgroup; exec \"$0\" \"$@\""};
   argv.insert(argv.end(), {ARCA_GUEST_PATH, guest_start::flag_machine_dir, dir.c_str(), guest_start::flag_pool_fd,
                            fd_text.c_str(), guest_start::flag_launcher, on_v2 ? "native" : launcher.c_str(), nullptr});
   agent = vfork();
