@@ -210,6 +210,9 @@ const std::vector<parity_case>& cases() {
          s["linux"]["resources"]["pids"] = {{"limit", 4}};
        },
        "can't fork"},
+      {"devices that are allowed, and a node of one that is not",
+       "head -c1 /dev/zero | wc -c; busybox mknod /tmp/mem c 1 11 && cat /tmp/mem", nullptr,
+       "1\ncat: can't open '/tmp/mem': Operation not permitted\n"},
       {"seccomp: an errno of its own", "busybox mkdir /tmp/x; grep -E '^Seccomp:' /proc/self/status",
        [](json& s, machine_fixture&) {
          s["linux"]["seccomp"] = json::parse(R"({"defaultAction":"SCMP_ACT_ALLOW",
@@ -456,6 +459,13 @@ TEST_CASE("the native launcher refuses what would lead out of the root, and leav
   const std::string folder = "/sys/fs/cgroup/pids" + m.cgroup + "/ctr";
   for (int i = 0; i < 100 && access(folder.c_str(), F_OK) == 0; ++i) usleep(10'000);
   CHECK(access(folder.c_str(), F_OK) != 0);
+}
+
+TEST_CASE("the native launcher on cgroup v2: devices") {
+  const auto out =
+      run("native-v2", "head -c1 /dev/zero | wc -c; busybox mknod /tmp/mem c 1 11 && cat /tmp/mem", nullptr, false);
+  CHECK(out.error == "");
+  CHECK(out.text == "1\ncat: can't open '/tmp/mem': Operation not permitted\n");
 }
 
 TEST_CASE("the native launcher on cgroup v2") {

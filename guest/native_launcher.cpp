@@ -83,7 +83,9 @@ result<std::shared_ptr<native_launcher::launch>> native_launcher::prepare(create
   ARCA_TRY(tree, cgroup_tree::make(plan.cgroup_path));
   into.group = group;
   into.tree = tree;
-  ARCA_CHECK(tree.limit(json_fields::member(json_fields::member(config, "linux"), "resources"), true));
+  const auto& resources = json_fields::member(json_fields::member(config, "linux"), "resources");
+  ARCA_CHECK(tree.limit(resources));
+  ARCA_CHECK(tree.restrict_devices(resources));
   ARCA_TRY(folder, tree.open_folder(0));
   ARCA_TRY(procs, tree.open_procs());
   ARCA_CHECK(open_sources(plan, spec));
@@ -203,7 +205,7 @@ void native_launcher::update_resources(const std::string& container_id, const st
   const json parsed = json::parse(resources, nullptr, false);
   if (found == containers_.end() || !parsed.is_object())
     return done(fail(errc::invalid_argument, "the container is not known, or the resources are no object"));
-  auto limited = found->second->tree.limit(parsed, false);
+  auto limited = found->second->tree.limit(parsed);
   done(limited ? result<void>() : result<void>(fail(launch_failure(limited.error()))));
 }
 

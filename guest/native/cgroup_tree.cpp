@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "guest/cgroup.hpp"
+#include "guest/native/device_rules.hpp"
 #include "guest/native/limits.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/text.hpp"
@@ -85,16 +86,12 @@ result<cgroup_tree> cgroup_tree::make(const std::string& path) {
   return fail(done.error());
 }
 
-result<void> cgroup_tree::limit(const nlohmann::json& resources, bool with_devices) const {
+result<void> cgroup_tree::limit(const nlohmann::json& resources) const {
   const std::string own = root + path_;
   const bool unified = cgroup::unified();
   ARCA_TRY(writes,
            unified ? unified_limits(resources, [&](const std::string& file) { return read_small(own + '/' + file); })
                    : legacy_limits(resources));
-  if (!unified && with_devices) {
-    auto rules = device_rules(resources);
-    writes.insert(writes.end(), rules.begin(), rules.end());
-  }
   for (const auto& each : writes) {
     const std::string folder = unified ? own : root + '/' + each.controller + path_;
     const auto done = put(folder + '/' + each.file, each.value);
@@ -102,6 +99,18 @@ result<void> cgroup_tree::limit(const nlohmann::json& resources, bool with_devic
     if (each.failure == failed_write::is_fine_without_file && is_missing(done.error())) continue;
     return fail(done.error());
   }
+  return {};
+}
+
+result<void> cgroup_tree::restrict_devices(const nlohmann::json& resources) const {
+  ARCA_TRY(rules, device_rules(resources));
+  if (rules.empty()) return {};
+  if (cgroup::unified()) {
+    ARCA_TRY(folder, fs::open(root + path_, O_RDONLY | O_DIRECTORY));
+    return attach_device_program(folder.get(), rules);
+  }
+  for (const auto& rule : rules)
+    ARCA_CHECK(put(root + "/devices" + path_ + (rule.allow ? "/devices.allow" : "/devices.deny"), legacy_line(rule)));
   return {};
 }
 

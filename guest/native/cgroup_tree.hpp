@@ -25,8 +25,10 @@ class cgroup_tree {
   static result<cgroup_tree> make(const std::string& path);
   cgroup_tree() = default;
 
-  /// linux.resources; `with_devices`: on v1 the device rules too (they cannot be changed later).
-  result<void> limit(const nlohmann::json& resources, bool with_devices) const;
+  /// linux.resources but its devices.
+  result<void> limit(const nlohmann::json& resources) const;
+  /// The devices of linux.resources; once, before the first process.
+  result<void> restrict_devices(const nlohmann::json& resources) const;
   /// v2: the folder, for CLONE_INTO_CGROUP; where the container has moved its processes further down (no process may be
   /// beside a cgroup with controllers) that of `member`, 0: none. v1: empty.
   result<unique_fd> open_folder(pid_t member) const;

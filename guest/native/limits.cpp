@@ -155,16 +155,6 @@ result<void> cpu_v1(const json& cpu, writes& to) {
   return {};
 }
 
-std::string device_line(const json& rule) {
-  const auto number = [&](const char* name) {
-    const auto value = integer(rule, name);
-    return !value || *value < 0 ? std::string("*") : std::to_string(*value);
-  };
-  const auto type = text(rule, "type");
-  const auto access = text(rule, "access");
-  return (type.empty() ? std::string("a") : type) + ' ' + number("major") + ':' + number("minor") + ' ' +
-         (access.empty() ? std::string("rwm") : access);
-}
 }  // namespace
 
 uint64_t weight_of_shares(uint64_t shares) {
@@ -200,19 +190,6 @@ result<std::vector<limit_write>> legacy_limits(const json& resources) {
     to.put("blkio", "blkio.bfq.weight", std::to_string(*weight), failed_write::is_fine_without_file);
   throttles(io, to, false);
   huge_pages(resources, to, false);
-  return to.take();
-}
-
-std::vector<limit_write> device_rules(const json& resources) {
-  writes to(false);
-  const auto& list = member(resources, "devices");
-  if (!list.is_array() || list.empty()) return {};
-  for (const auto& rule : list)
-    to.put("devices", flag(rule, "allow") ? "devices.allow" : "devices.deny", device_line(rule));
-  // Making nodes, and the terminals: what runc and crun allow whatever the rules say.
-  for (const char* line : {"c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm",
-                           "c 5:0 rwm", "c 5:1 rwm", "c 5:2 rwm", "c 136:* rwm"})
-    to.put("devices", "devices.allow", std::string(line));
   return to.take();
 }
 

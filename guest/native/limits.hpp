@@ -21,13 +21,11 @@ struct limit_write {
 /// What a file of the cgroup says now; for a limit that the kernel keeps together with one that is not given.
 using current_value = std::function<std::string(const std::string& file)>;
 
-/// cgroup v2. What it does not know (swappiness, the OOM switch, kernel memory, realtime) is left out, and device rules
-/// are too: a VM's kernel has no device of the host.
+/// cgroup v2. What it does not know (swappiness, the OOM switch, kernel memory, realtime) is left out. Devices:
+/// device_rules.hpp.
 result<std::vector<limit_write>> unified_limits(const nlohmann::json& resources, const current_value& now);
 /// cgroup v1.
 result<std::vector<limit_write>> legacy_limits(const nlohmann::json& resources);
-/// The device rules on cgroup v1, with the devices that every container has.
-std::vector<limit_write> device_rules(const nlohmann::json& resources);
 
 /// cpu.shares (2…262144) → cpu.weight (1…10000), as crun and runc.
 uint64_t weight_of_shares(uint64_t shares);

@@ -77,10 +77,4 @@ TEST_CASE("v1") {
   CHECK(v1(R"({"cpu":{"shares":512,"quota":50000,"period":100000,"cpus":"0"},"pids":{"limit":9}})") ==
         lines{"cpu/cpu.shares=512", "cpu/cpu.cfs_period_us=100000", "cpu/cpu.cfs_quota_us=50000",
               "cpuset/cpuset.cpus=0", "pids/pids.max=9"});
-  const auto rules = shown(device_rules(json::parse(
-      R"({"devices":[{"allow":false,"access":"rwm"},{"allow":true,"type":"c","major":1,"minor":3,"access":"r"}]})")));
-  REQUIRE(rules.size() > 2);
-  CHECK(rules[0] == "devices/devices.deny=a *:* rwm");
-  CHECK(rules[1] == "devices/devices.allow=c 1:3 r");
-  CHECK(device_rules(json::object()).empty());
 }
