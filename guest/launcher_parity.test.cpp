@@ -1,4 +1,5 @@
 // Both launchers, the same spec, the same result: what a container sees of itself and what a failed start says.
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -8,7 +9,7 @@
 #include <fstream>
 #include <functional>
 
-#include "guest/testing/machine_fixture.hpp"
+#include "guest/testing/container_run.hpp"
 
 using namespace arca;
 using namespace arca::guest;
@@ -16,58 +17,6 @@ using namespace arca::guest::testing;
 using nlohmann::json;
 
 namespace {
-
-struct outcome {
-  std::string error, text;
-  int code = -1;
-};
-
-using change = std::function<void(json& spec, machine_fixture& in)>;
-
-// As the daemon makes specs (vm/oci): Docker's mounts, namespaces, capabilities, masked and read-only paths.
-json docker_spec(const machine_fixture& m, const std::string& script) {
-  json spec = m.spec({"sh", "-c", "exec 2>&1; " + script});
-  const json caps = {"CAP_CHOWN",   "CAP_DAC_OVERRIDE", "CAP_FSETID",           "CAP_FOWNER",
-                     "CAP_MKNOD",   "CAP_NET_RAW",      "CAP_SETGID",           "CAP_SETUID",
-                     "CAP_SETFCAP", "CAP_SETPCAP",      "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT",
-                     "CAP_KILL",    "CAP_AUDIT_WRITE"};
-  spec["process"]["capabilities"] = {{"bounding", caps}, {"effective", caps}, {"permitted", caps}};
-  spec["process"]["noNewPrivileges"] = false;
-  spec["mounts"] = json::parse(R"([
-    {"destination":"/proc","type":"proc","source":"proc","options":["nosuid","noexec","nodev"]},
-    {"destination":"/dev","type":"tmpfs","source":"tmpfs","options":["nosuid","strictatime","mode=755","size=65536k"]},
-    {"destination":"/dev/pts","type":"devpts","source":"devpts",
-     "options":["nosuid","noexec","newinstance","ptmxmode=0666","mode=0620","gid=5"]},
-    {"destination":"/sys","type":"sysfs","source":"sysfs","options":["nosuid","noexec","nodev","ro"]},
-    {"destination":"/sys/fs/cgroup","type":"cgroup","source":"cgroup","options":["ro","nosuid","noexec","nodev"]},
-    {"destination":"/dev/mqueue","type":"mqueue","source":"mqueue","options":["nosuid","noexec","nodev"]},
-    {"destination":"/dev/shm","type":"tmpfs","source":"shm",
-     "options":["nosuid","noexec","nodev","mode=1777","size=67108864"]}])");
-  spec["linux"]["namespaces"].push_back({{"type", "cgroup"}});
-  spec["linux"]["maskedPaths"] = {"/proc/acpi",       "/proc/kcore",   "/proc/keys",
-                                  "/proc/timer_list", "/sys/firmware", "/proc/nothing"};
-  spec["linux"]["readonlyPaths"] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
-  spec["linux"]["resources"]["devices"] = json::parse(R"([{"allow":false,"access":"rwm"},
-    {"allow":true,"type":"c","major":1,"minor":3,"access":"rwm"}])");
-  return spec;
-}
-
-outcome run(const std::string& launcher, const std::string& script, const change& apply, bool tty) {
-  machine_fixture m(true, launcher);
-  json spec = docker_spec(m, script);
-  if (apply) apply(spec, m);
-  auto request = m.create_request(spec);
-  request.mutable_stdio()->set_tty(tty);
-  request.mutable_stdio()->set_rows(tty ? 30 : 0);
-  request.mutable_stdio()->set_columns(tty ? 90 : 0);
-  outcome out;
-  const auto status = m.create(request);
-  out.error = status.error_message();
-  if (!status.ok()) return out;
-  out.text = m.open_stdio()->read_all();
-  out.code = m.wait().code();
-  return out;
-}
 
 struct parity_case {
   const char* name;
@@ -273,8 +222,8 @@ const std::vector<parity_case>& cases() {
 TEST_CASE("both launchers make the same container of the same spec") {
   for (const auto& each : cases()) {
     INFO(each.name);
-    const auto crun = run("crun", each.script, each.apply, each.tty);
-    const auto native = run("native", each.script, each.apply, each.tty);
+    const auto crun = run_container("crun", each.script, each.apply, each.tty);
+    const auto native = run_container("native", each.script, each.apply, each.tty);
     CHECK(native.text == crun.text);
     CHECK(native.code == crun.code);
     if (each.script[0] == '\0') CHECK(native.code == -1);
@@ -286,21 +235,6 @@ TEST_CASE("both launchers make the same container of the same spec") {
 }
 
 namespace {
-outcome run_exec(machine_fixture& m, const std::string& id, const json& process, bool tty) {
-  auto request = m.exec_request(id, {"true"});
-  request.set_oci_process(process.dump());
-  request.mutable_stdio()->set_tty(tty);
-  request.mutable_stdio()->set_rows(tty ? 20 : 0);
-  request.mutable_stdio()->set_columns(tty ? 60 : 0);
-  outcome out;
-  const auto status = m.exec(request);
-  out.error = status.error_message();
-  if (!status.ok()) return out;
-  out.text = m.open_stdio(id)->read_all();
-  out.code = m.wait(id).code();
-  return out;
-}
-
 struct exec_case {
   const char* name;
   const char* script;
@@ -364,133 +298,27 @@ TEST_CASE("both launchers run the same execs") {
   }
 }
 
-namespace {
-// What a process of a native container says, or what its start said.
-outcome run_native(const change& apply, const std::string& script = "true", bool tty = false) {
-  return run("native", script, apply, tty);
-}
-}  // namespace
-
-TEST_CASE("a program that cannot be run ends as it does with Docker") {
-  const auto with = [](const char* content) {
-    return run_native([=](json& s, machine_fixture& m) {
-      std::ofstream(m.rootfs + "/bin/bad") << content;
-      chmod((m.rootfs + "/bin/bad").c_str(), 0755);
-      s["process"]["args"] = {"/bin/bad"};
-    });
-  };
-  const auto no_program = with("text");
-  CHECK(no_program.text == "exec /bin/bad: exec format error\n");
-  CHECK(no_program.code == 255);
-  const auto no_interpreter = with("#!/no/such\n");
-  CHECK(no_interpreter.text == "exec /bin/bad: no such file or directory\n");
-  CHECK(no_interpreter.code == 255);
-}
-
-TEST_CASE("where the native launcher does as runc and crun does not") {
-  const auto tmpfs = run_native(
-      [](json& s, machine_fixture& m) {
-        chmod((m.rootfs + "/tmp").c_str(), 01733);
-        s["mounts"].push_back({{"destination", "/tmp"}, {"type", "tmpfs"}, {"source", "tmpfs"}});
-      },
-      "ls -ld /tmp | cut -c1-10; echo x >/proc/timer_list; echo $?; grep ' /proc/sys ' /proc/self/mounts");
-  INFO(tmpfs.error);
-  CHECK(tmpfs.text.find("drwx-wx-wt\n0\nproc /proc/sys proc ro,nosuid,nodev,noexec") == 0);
-  machine_fixture m(true, "native");
-  REQUIRE(m.create(m.create_request(docker_spec(m, "sleep 100"))).error_message() == "");
-  const json process = {{"user", {{"uid", 9}, {"gid", 9}}},
-                        {"args",
-                         {"sh", "-c",
-                          "ls -n $(tty) | busybox awk '{print $1,$3,$4}'; "
-                          "cat /proc/self/oom_score_adj; cut -d' ' -f7 /proc/self/stat"}},
-                        {"env", {"PATH=/bin"}},
-                        {"cwd", "/"},
-                        {"oomScoreAdj", 55}};
-  CHECK(run_exec(m, "e", process, true).text == "crw--w---- 9 5\r\n55\r\n34816\r\n");
-}
-
-TEST_CASE("a process that the kernel kills while it is set up is no container") {
-  const auto out = run_native([](json& s, machine_fixture&) {
-    s["linux"]["resources"]["memory"] = {{"limit", 65536}};
-  });
-  CHECK(out.code == -1);
-  CHECK(out.error == "the process was killed while it was set up (memory limit too low?)");
-}
-
-TEST_CASE("no descriptor of the agent's is a way out (CVE-2024-21626)") {
-  int started = 0;
-  for (int fd = 3; fd < 40; ++fd) {
-    const auto out = run_native(
-        [=](json& s, machine_fixture& m) {
-          std::ofstream(m.rootfs + "/marker") << "";
-          s["process"]["cwd"] = "/proc/self/fd/" + std::to_string(fd);
-        },
-        "ls -d ../../../../../../../../marker");
-    INFO(fd << ": " << out.text);
-    if (out.code < 0) {
-      CHECK(out.error.find("chdir `/proc/self/fd/") == 0);
-    } else {
-      ++started;  // a folder of the container's own root
-      CHECK(out.text == "../../../../../../../../marker\n");
-    }
+TEST_CASE("both launchers give mounts the same propagation") {
+  // Made before the agents, whose mount namespaces are slaves of this one.
+  std::string folder = "/run/arca-guest-shared-XXXXXX";
+  REQUIRE(mkdtemp(folder.data()) != nullptr);
+  REQUIRE(mount("tmpfs", folder.c_str(), "tmpfs", 0, nullptr) == 0);
+  REQUIRE(mount(nullptr, folder.c_str(), nullptr, MS_SHARED, nullptr) == 0);
+  for (const char* propagation : {"rprivate", "rslave", "rshared"}) {
+    const std::string of_root = propagation;
+    const change apply = [&](json& s, machine_fixture&) {
+      s["mounts"].push_back(
+          {{"destination", "/vol"}, {"type", "bind"}, {"source", folder}, {"options", {"rbind", propagation}}});
+      if (of_root != "rprivate") s["linux"]["rootfsPropagation"] = of_root;
+    };
+    const char* script =
+        "busybox awk '$5 ~ \"^/(vol|proc|dev/shm)?$\" {print $5,$7,$8}' /proc/self/mountinfo | "
+        "busybox sed 's/[0-9]//g;s/ - .*//;s/ -.*//' | busybox sort";
+    INFO(propagation);
+    const auto native = run_container("native", script, apply);
+    CHECK(native.error == "");
+    CHECK(native.text == run_container("crun", script, apply).text);
   }
-  CHECK(started > 0);
-}
-
-TEST_CASE("the native launcher refuses what would lead out of the root, and leaves no cgroup behind") {
-  machine_fixture m(true, "native");
-  json spec = docker_spec(m, "true");
-  SECTION("proc over a link") {
-    rename((m.rootfs + "/proc").c_str(), (m.rootfs + "/real").c_str());
-    symlink("/etc", (m.rootfs + "/proc").c_str());
-    CHECK(m.create(m.create_request(spec)).error_message() ==
-          "mount `proc` to `proc`: Too many levels of symbolic links");
-  }
-  SECTION("an absolute link as mount point is followed inside") {
-    const std::string outside = m.rootfs + "/../outside";
-    mkdir(outside.c_str(), 0755);
-    symlink(outside.c_str(), (m.rootfs + "/data/link").c_str());
-    spec["mounts"].push_back({{"destination", "/data/link/made"}, {"type", "tmpfs"}, {"source", "tmpfs"}});
-    CHECK(m.create(m.create_request(spec)).error_message() == "");
-    CHECK(m.wait().code() == 0);
-    CHECK(access((outside + "/made").c_str(), F_OK) != 0);
-    return;
-  }
-  const std::string folder = "/sys/fs/cgroup/pids" + m.cgroup + "/ctr";
-  for (int i = 0; i < 100 && access(folder.c_str(), F_OK) == 0; ++i) usleep(10'000);
-  CHECK(access(folder.c_str(), F_OK) != 0);
-}
-
-TEST_CASE("the native launcher on cgroup v2: devices") {
-  const auto out =
-      run("native-v2", "head -c1 /dev/zero | wc -c; busybox mknod /tmp/mem c 1 11 && cat /tmp/mem", nullptr, false);
-  CHECK(out.error == "");
-  CHECK(out.text == "1\ncat: can't open '/tmp/mem': Operation not permitted\n");
-}
-
-TEST_CASE("the native launcher on cgroup v2") {
-  machine_fixture m(true, "native-v2");
-  json spec = docker_spec(m,
-                          "cat /proc/self/cgroup | grep 0:; grep ' /sys/fs/cgroup ' /proc/self/mounts; "
-                          "cat /sys/fs/cgroup/cgroup.procs | wc -l; sleep 100");
-  REQUIRE(m.create(m.create_request(spec)).error_message() == "");
-  auto io = m.open_stdio();
-  REQUIRE(io->read_until([&] { return io->out.find("\n3\n") != std::string::npos; }));
-  CHECK(io->out == "0::/\ncgroup /sys/fs/cgroup cgroup2 ro,nosuid,nodev,noexec,relatime 0 0\n3\n");
-  const json process = {
-      {"user", {{"uid", 0}, {"gid", 0}}}, {"args", {"cat", "/proc/self/cgroup"}}, {"env", {"PATH=/bin"}}, {"cwd", "/"}};
-  CHECK(run_exec(m, "e", process, false).text.find("0::/\n") != std::string::npos);
-  REQUIRE(m.acknowledge("e").ok());
-  pb::ContainerRef ref;
-  ref.set_container_id(m.id);
-  pb::Empty empty;
-  REQUIRE(m.call(&pb::Agent::Stub::Pause, ref, &empty).ok());
-  CHECK(m.hello().processes(0).paused());
-  REQUIRE(m.call(&pb::Agent::Stub::Resume, ref, &empty).ok());
-  pb::SignalRequest kill_all;
-  kill_all.set_container_id(m.id);
-  kill_all.set_signal(SIGKILL);
-  kill_all.set_all(true);
-  REQUIRE(m.call(&pb::Agent::Stub::Signal, kill_all, &empty).ok());
-  CHECK(m.wait().code() == 137);
+  umount2(folder.c_str(), MNT_DETACH);
+  rmdir(folder.c_str());
 }

@@ -1,10 +1,12 @@
 #include "guest/native/cgroup_tree.hpp"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <memory>
 
 #include "guest/cgroup.hpp"
 #include "guest/native/device_rules.hpp"
@@ -15,6 +17,7 @@
 namespace arca::guest::native {
 namespace {
 const std::string root = "/sys/fs/cgroup";
+constexpr int deepest = 32;
 
 result<void> put(const std::string& file, std::string_view value) {
   unique_fd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
@@ -54,6 +57,14 @@ result<void> make_below(const std::string& top, const std::string& path, bool un
     if (ends_with(top, "cpuset")) inherit_cpuset(parent, folder);
   }
   return {};
+}
+// A container may have made cgroups below its own.
+void remove_below(const std::string& folder, int depth = 0) {
+  if (rmdir(folder.c_str()) == 0 || errno == ENOENT || depth == deepest) return;
+  const std::unique_ptr<DIR, int (*)(DIR*)> list(opendir(folder.c_str()), closedir);
+  while (const dirent* entry = list ? readdir(list.get()) : nullptr)
+    if (entry->d_type == DT_DIR && entry->d_name[0] != '.') remove_below(folder + '/' + entry->d_name, depth + 1);
+  rmdir(folder.c_str());
 }
 }  // namespace
 
@@ -135,8 +146,8 @@ result<std::vector<unique_fd>> cgroup_tree::open_procs() const {
 
 void cgroup_tree::remove() const {
   if (path_.empty()) return;
-  if (cgroup::unified()) rmdir((root + path_).c_str());
-  for (const auto& each : hierarchies()) rmdir((each.folder + path_).c_str());
+  if (cgroup::unified()) remove_below(root + path_);
+  for (const auto& each : hierarchies()) remove_below(each.folder + path_);
 }
 
 }  // namespace arca::guest::native
