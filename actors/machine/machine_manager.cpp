@@ -26,6 +26,7 @@ vm::qemu_backend_settings qemu_settings(const settings& config) {
                                                      : vm::accelerator_choice::automatic;
   out.cgroup_parent = config.cgroup_parent + "-vm";
   out.size = {static_cast<uint64_t>(config.vm_memory), static_cast<unsigned>(config.vm_cpus)};
+  out.pool = static_cast<unsigned>(config.vm_pool >= 0 ? config.vm_pool : config.default_runtime == "vm" ? 1 : 0);
   return out;
 }
 

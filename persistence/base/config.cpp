@@ -154,6 +154,15 @@ const std::map<std::string, setter>& keys() {
        }},
       {"vm-memory", at_least(&settings::vm_memory, 128)},
       {"vm-cpus", at_least(&settings::vm_cpus, 1)},
+      {"vm-pool",
+       [](settings& s, const json& v, const std::string& k) {
+         if (v == "off" || v == "auto") {
+           s.vm_pool = v == "off" ? 0 : -1;
+           return;
+         }
+         if (!v.is_number_unsigned() || v > 64) throw bad_value{k, "off, auto or a number up to 64"};
+         s.vm_pool = v.get<int>();
+       }},
       {"guest-path", plain(&settings::guest_path)},
       {"cgroup-parent", plain(&settings::cgroup_parent)},
       {"agent-pool", plain(&settings::agent_pool)},

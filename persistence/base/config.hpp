@@ -47,6 +47,7 @@ struct settings {
   std::string vm_accelerator = "auto";   ///< auto (KVM where it can boot a guest), kvm, tcg
   int vm_memory = 256;                   ///< MiB of a VM whose container has no limit
   int vm_cpus = 1;                       ///< processors of a VM whose container has no limit
+  int vm_pool = -1;                      ///< booted, stopped VMs kept ready; -1: auto, one where VMs are the default
   std::string guest_path;                ///< arca-guest; empty: beside the arca program
   std::string cgroup_parent = "/arca";
   int agent_pool = 4;               ///< idle agents kept ready; 0 turns the pool off
