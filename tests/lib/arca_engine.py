@@ -87,6 +87,7 @@ class Engine:
         if RUNTIME:
             self.config.setdefault("default-runtime", RUNTIME)
         if self.config.get("default-runtime") == "vm":
+            self.config.setdefault("vm-pool", "off")  # an idle machine looks like one that was left behind
             self.install_guest()
         os.makedirs(self.dir + "/docker-config", exist_ok=True)
 
