@@ -24,9 +24,6 @@ model::engine_facts facts_of(const settings& config) {
   model::engine_facts facts;
   facts.id = engine_id(config.data_root);
   facts.data_root = config.data_root;
-  facts.default_machine = config.default_runtime == "vm" ? "vm" : "namespace";
-  facts.machine_reason =
-      config.default_runtime == "auto" ? "machines of kind vm are not built yet" : "set in the configuration";
   facts.labels = config.labels;
   facts.log_driver = config.log_driver;
   for (const auto& [host, registry] : config.registries) {

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "persistence/base/error.hpp"
@@ -51,6 +52,18 @@ struct rootfs_spec {
   std::vector<std::string> lower;  ///< layer folders, topmost first; empty for a container without an image
   std::string upper, work;
   bool read_only = false;
+};
+
+/// Names and milliseconds of the steps of a start, in their order.
+using stage_times = std::vector<std::pair<std::string, double>>;
+
+/// What people are shown of a machine with a kernel of its own.
+struct machine_description {
+  std::string accelerator;  ///< "kvm", "tcg"; empty: the machine is on the host's kernel, and all else is empty too
+  std::string guest;        ///< version of the guest it was booted from; empty: files that the settings name
+  uint64_t memory_mib = 0;
+  unsigned cpus = 0;
+  stage_times stages, engine_stages;  ///< of the machine's start, and of what the engine did for the container
 };
 
 class machine {
@@ -103,6 +116,11 @@ class machine {
   virtual void destroy() = 0;
   /// Tail of the boot log (VM console, agent's stderr), at most `limit` bytes.
   virtual std::string boot_log(size_t limit) const = 0;
+
+  /// Does not block; stays the same once the container runs, but for note_start.
+  virtual machine_description describe() const { return {}; }
+  /// The container runs: keeps the engine's own stages for describe(), also of a later daemon.
+  virtual void note_start(const stage_times&) {}
 };
 
 }  // namespace arca::vm

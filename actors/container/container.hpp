@@ -52,6 +52,7 @@ class container : public tracked<container_internal::base> {
   void init_exited(const machine_exited& report);
   void after_exit(bool was_stopping);
   void schedule_restart();
+  void keep_details(const std::string& text);
   void forget_addresses();
 
   // ---- stop, kill, pause … (container_control.cpp)

@@ -9,6 +9,7 @@
 #include "actors/model/validate_vm.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/log.hpp"
+#include "vm/qemu/vm_status.hpp"
 
 namespace arca {
 
@@ -85,9 +86,8 @@ void container::create_named(const std::string& name) {
       if (w.is_string()) create_warnings_.push_back(w.get<std::string>());
   create_body_ = nullptr;
   const auto runtime = record_.host_config.value("Runtime", std::string());
-  record_.runtime = runtime == "vm" || runtime == "namespace" ? runtime
-                    : s_.ctx.config.default_runtime == "vm"   ? "vm"
-                                                              : "namespace";
+  const bool named = runtime == "vm" || runtime == "namespace";
+  record_.runtime = named ? runtime : vm::default_machine(s_.ctx.config.default_runtime, s_.ctx.vms->get()).kind;
   auto plan = model::plan_mounts(record_.config, record_.host_config,
                                  [this](const std::string& source) -> result<std::vector<model::mount_point>> {
                                    ARCA_TRY(found, s_.directory.get()->find(source));
@@ -99,8 +99,11 @@ void container::create_named(const std::string& name) {
   }
   plan_ = std::move(*plan);
   if (auto possible = record_.runtime == "vm" ? fits_in_vm() : result<void>(); !possible) {
-    create_failed(possible.error());
-    return;
+    if (named || s_.ctx.config.default_runtime == "vm") {
+      create_failed(possible.error());
+      return;
+    }
+    record_.runtime = "namespace";  // nobody has asked for a virtual machine
   }
   const auto dir = container_dir();
   record_.log_path = dir + "/" + record_.id + "-json.log";

@@ -138,9 +138,15 @@ void container::allocate_networks(done finished) {
           });
 }
 
+void container::keep_details(const std::string& text) {
+  auto parsed = nlohmann::json::parse(text, nullptr, false);
+  record_.details = parsed.is_object() ? std::move(parsed) : nlohmann::json();
+}
+
 /// Inspect goes on to show which networks the container belongs to, without what it had on them.
 void container::forget_addresses() {
   record_.machine.clear();
+  record_.details = nullptr;
   record_.ports = nullptr;
   for (auto& e : record_.endpoints) {
     e.endpoint_id.clear();
@@ -182,6 +188,7 @@ void container::launched(const machine_started& started, done finished) {
   record_.state.exit_code = 0;
   record_.start_wanted = false;
   record_.machine = started.machine;
+  keep_details(started.details);
   save([this, finished](caf::error e) {
     if (!e) {
       volume_event("mount");
@@ -200,6 +207,7 @@ void container::launch_failed(const error& why, done finished) {
   record_.state.pid = 0;
   record_.start_wanted = false;
   record_.machine.clear();
+  record_.details = nullptr;
   record_.endpoints.clear();
   record_.ports = nullptr;
   machine_ = nullptr;

@@ -104,6 +104,7 @@ void container::adopted(const adopted_machine& found) {
   if (before == container_status::starting) record_.start_wanted = false;
   if (found.started_at != 0) record_.state.started_at = found.started_at;
   if (found.pid != 0) record_.state.pid = found.pid;
+  keep_details(found.details);
   if (found.exited) {
     if (record_.state.status == container_status::starting) record_.state.status = container_status::running;
     machine_exited report;

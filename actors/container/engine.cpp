@@ -22,6 +22,7 @@
 #include "persistence/base/failpoint.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/log.hpp"
+#include "vm/qemu/vm_status.hpp"
 
 namespace arca {
 namespace {
@@ -103,6 +104,7 @@ result<std::unique_ptr<engine>> engine::start(caf::actor_system& system, setting
   ctx.streams = std::make_unique<stream_registry>();
   ctx.stdio = std::make_unique<stdio_service>(stdio_threads);
   ctx.processes = std::make_unique<process_io_registry>();
+  ctx.vms = std::make_shared<vm::published_vm_status>();
 
   ctx.store = spawn_state_store(system, ctx, std::move(db));
   ctx.events = spawn_event_bus(system, ctx);

@@ -17,6 +17,9 @@
 
 namespace arca {
 
+namespace vm {
+class published_vm_status;
+}
 class stream_registry;
 class stdio_service;
 class process_io_registry;
@@ -32,6 +35,7 @@ struct engine_context {
 
   std::unique_ptr<process_io_registry> processes;  ///< actors/streams: whose bytes go where
   published_image_names image_names;               ///< written by image_manager alone
+  std::shared_ptr<vm::published_vm_status> vms;    ///< vm/qemu/vm_status.hpp; what machine_manager last found
 
   // Set once by the root in the order of its tree, before any request is served.
   state_store_actor store;

@@ -156,7 +156,7 @@ std::string stages::text() const {
   std::string out;
   for (const auto& [name, ms] : steps_) {
     char one[64];
-    snprintf(one, sizeof one, "%s%s=%.1fms", out.empty() ? "" : " ", name, ms);
+    snprintf(one, sizeof one, "%s%s=%.1fms", out.empty() ? "" : " ", name.c_str(), ms);
     out += one;
   }
   return out;

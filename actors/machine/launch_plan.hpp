@@ -22,10 +22,11 @@ class stages {
   void done(const char* name);
   /// "boot=1.2ms spec=0.8ms …"
   std::string text() const;
+  const vm::stage_times& times() const { return steps_; }
 
  private:
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
-  std::vector<std::pair<const char*, double>> steps_;
+  vm::stage_times steps_;
 };
 
 struct order {

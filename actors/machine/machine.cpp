@@ -2,6 +2,7 @@
 
 #include <caf/actor_system.hpp>
 
+#include "actors/machine/machine_views.hpp"
 #include "persistence/base/failpoint.hpp"
 #include "persistence/base/log.hpp"
 #include "vm/oci/json_access.hpp"
@@ -48,6 +49,7 @@ result<boot_outcome> boot(const shared_backend& backend, const launch_machine& r
   out.order = std::move(order);
   if (auto booted = out.box->boot(boot_ms); !booted) {
     const auto log = out.box->boot_log(2000);
+    machines::keep_boot_log(*out.box, request.container_dir);
     out.box->kill();
     out.box->destroy();
     return fail(
@@ -192,6 +194,8 @@ void machine::container_started(started_promise& promise, launch::prepared& plan
   answer.machine = vm::to_json(box_->identity());
   answer.pid = host_pid(started.pid);
   answer.started_at = started.started_at;
+  answer.details = machines::details_of(*box_, plan.times.times());
+  if (!answer.details.empty()) ctx_.pool->post([box = box_, stages = plan.times.times()] { box->note_start(stages); });
   answer.warnings = std::move(plan.warnings);
   if (plan.stdio)
     bind("init", std::move(plan.stdio), ctx_.processes->find(id_, "init"));
@@ -210,17 +214,28 @@ int64_t machine::host_pid(int64_t init_pid) const {
 void machine::undo(started_promise& promise, const error& why) {
   log::debug("start failed", log::kv("container", id_), log::kv("reason", why.message()));
   phase_ = phase::closing;
-  promise.deliver(to_caf(why));
   root_.reset();
-  if (!box_) return quit();
+  if (!box_) {
+    promise.deliver(to_caf(why));
+    return quit();
+  }
   offload(
       this, *ctx_.port, *ctx_.pool,
-      [box = box_] {
-        box->kill();
-        box->destroy();
+      [box = box_, dir = container_dir()] {
+        machines::keep_boot_log(*box, dir);
         return 0;
       },
-      [this](int) { quit(); });
+      [this, promise, why](int) mutable {
+        promise.deliver(to_caf(why));
+        offload(
+            this, *ctx_.port, *ctx_.pool,
+            [box = box_] {
+              box->kill();
+              box->destroy();
+              return 0;
+            },
+            [this](int) { quit(); });
+      });
 }
 
 machine_internal spawn_machine(caf::actor_system& system, engine_context& ctx, shared_backends backends,

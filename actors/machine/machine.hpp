@@ -4,6 +4,7 @@
 //   idle → launching → running → over (agent dead or init's exit reported) → closing → quit
 //           └ failure: undone, answered, quit
 #pragma once
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -73,10 +74,12 @@ class machine : public tracked<machine_internal::base> {
   void on_timer(const machine_timer& timer);
   void on_process_ended();
   void exit_known(const std::string& process_id, const vm::agent_exit& exit, std::string why);
+  void keep_log();
   void settle(const std::string& process_id, bool output_is_late);
   void report(const std::string& process_id, process_state& state);
   caf::result<void> acknowledge(const acknowledge_exit& request);
   void close();
+  std::string container_dir() const { return ctx_.config.data_root + "/containers/" + id_; }
   void answered(const error& result);  ///< notices timeouts, and when the agent answers again
 
   engine_context& ctx_;
@@ -87,6 +90,9 @@ class machine : public tracked<machine_internal::base> {
   phase phase_ = phase::idle;
   uint64_t generation_ = 0, bindings_ = 0;
   bool unresponsive_ = false;
+  /// The boot log of a VM that has ended is being kept, in a folder that goes soon after the exit is told: so that
+  /// waits, but not for long. False: do not begin any more.
+  std::shared_ptr<std::atomic<bool>> keeping_log_;
   int64_t pid_ = 0;  ///< of the container's init, as the agent sees it
   std::shared_ptr<vm::machine> box_;
   std::shared_ptr<const launch::order> order_;

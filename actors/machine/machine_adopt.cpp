@@ -1,5 +1,6 @@
 // Taking a machine over that an earlier daemon, or an earlier actor, made.
 #include "actors/machine/machine.hpp"
+#include "actors/machine/machine_views.hpp"
 #include "persistence/base/log.hpp"
 #include "persistence/base/text.hpp"
 
@@ -17,7 +18,8 @@ struct adopt_outcome {
   std::optional<error> gone;
 };
 
-result<adopt_outcome> take_over(const machine_backends& backends, const adopt_machine& request) {
+result<adopt_outcome> take_over(const machine_backends& backends, const adopt_machine& request,
+                                const std::string& container_dir) {
   adopt_outcome out;
   auto record = model::from_document(request.record);
   if (!record) return fail(record.error());
@@ -33,6 +35,7 @@ result<adopt_outcome> take_over(const machine_backends& backends, const adopt_ma
   out.box = hold(kind->second, kind->second->reopen(*identity));
   if (auto adopted = out.box->adopt(adopt_ms); !adopted) {
     out.gone = adopted.error();
+    machines::keep_boot_log(*out.box, container_dir);
     // What the agent cannot end any more: nothing of it may run on without an owner.
     (void)out.box->kill_containers();
   }
@@ -50,7 +53,8 @@ caf::result<adopted_machine> machine::adopt(const adopt_machine& request) {
   phase_ = phase::launching;
   generation_ = request.generation;
   offload(
-      this, *ctx_.port, *ctx_.pool, [backends = backends_, request] { return take_over(*backends, request); },
+      this, *ctx_.port, *ctx_.pool,
+      [backends = backends_, request, dir = container_dir()] { return take_over(*backends, request, dir); },
       [this, promise](result<adopt_outcome> out) mutable {
         if (!out) {
           promise.deliver(to_caf(out.error()));
@@ -77,6 +81,7 @@ caf::result<adopted_machine> machine::adopt(const adopt_machine& request) {
 void machine::adopted(adopted_promise promise, const vm::agent_hello& hello) {
   phase_ = phase::running;
   adopted_machine answer;
+  answer.details = machines::details_of(*box_, {});
   std::optional<vm::agent_exit> init_exit;
   for (const auto& p : hello.processes) {
     if (p.container_id != id_) continue;

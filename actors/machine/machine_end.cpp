@@ -3,6 +3,7 @@
 
 #include "actors/core/promise.hpp"
 #include "actors/machine/machine.hpp"
+#include "actors/machine/machine_views.hpp"
 #include "persistence/base/log.hpp"
 #include "persistence/base/text.hpp"
 
@@ -107,12 +108,28 @@ void machine::exit_known(const std::string& process_id, const vm::agent_exit& ex
   state.exit = exit;
   if (state.exit->at == 0) state.exit->at = now_nanos();
   state.error = std::move(why);
+  if (process_id == "init") keep_log();
   settle(process_id, false);
   if (state.reported) return;
   machine_timer timer;
   timer.kind = machine_timer_kind::output_late;
   timer.process_id = process_id;
   delayed_send(this, output_patience, std::move(timer));
+}
+
+void machine::keep_log() {
+  if (box_->on_host_kernel()) return;
+  keeping_log_ = std::make_shared<std::atomic<bool>>(true);
+  offload(
+      this, *ctx_.port, *ctx_.pool,
+      [box = box_, dir = container_dir(), wanted = keeping_log_] {
+        if (*wanted) machines::keep_boot_log(*box, dir);
+        return 0;
+      },
+      [this](int) {
+        keeping_log_.reset();
+        settle("init", false);
+      });
 }
 
 void machine::on_stdio_ended(const machine_stdio_ended& ended) {
@@ -134,7 +151,9 @@ void machine::settle(const std::string& process_id, bool output_is_late) {
   if (found == processes_.end()) return;
   auto& state = found->second;
   if (!state.exit || state.reported) return;
-  if (state.binding != 0 && !output_is_late) return;
+  const bool waits = state.binding != 0 || (process_id == "init" && keeping_log_);
+  if (waits && !output_is_late) return;
+  if (process_id == "init" && keeping_log_) *keeping_log_ = false;
   report(process_id, state);
 }
 

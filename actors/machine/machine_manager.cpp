@@ -6,6 +6,7 @@
 
 #include "actors/core/promise.hpp"
 #include "actors/machine/internal.hpp"
+#include "actors/machine/machine_views.hpp"
 #include "persistence/base/log.hpp"
 #include "vm/namespace/namespace_backend.hpp"
 #include "vm/oci/capabilities.hpp"
@@ -41,7 +42,10 @@ class machine_manager : public tracked<machine_manager_actor::base> {
     settings.agent_pool = ctx.config.agent_pool;
     machine_backends made;
     made["namespace"] = std::make_shared<vm::namespace_backend>(std::move(settings));
-    made["vm"] = std::make_shared<vm::qemu_backend>(qemu_settings(ctx.config));
+    auto for_vms = qemu_settings(ctx.config);
+    for_vms.on_verdict = [status = ctx.vms](const vm::kvm_verdict& verdict) { status->set_acceleration(verdict); };
+    vms_ = std::make_shared<vm::qemu_backend>(std::move(for_vms));
+    made["vm"] = vms_;
     backends_ = std::make_shared<const machine_backends>(std::move(made));
     set_down_handler([this](caf::down_msg& down) { machines_.erase(down.source); });
   }
@@ -55,6 +59,15 @@ class machine_manager : public tracked<machine_manager_actor::base> {
           return made;
         },
         [this](const sweep_machines&) { return sweep(); },
+        [this](const look_at_host&) { return look(); },
+        [this](const show_machine& request) {
+          return document([machine = request.machine] { return machines::show(machine); });
+        },
+        [this](const read_boot_log& request) {
+          return document([request, dir = ctx_.config.data_root + "/containers/" + request.container_id] {
+            return machines::boot_log(request, dir);
+          });
+        },
     };
   }
 
@@ -65,7 +78,10 @@ class machine_manager : public tracked<machine_manager_actor::base> {
         caf::anon_send_exit(caf::actor_cast<caf::actor>(strong), caf::exit_reason::user_shutdown);
     machines_.clear();
     // Its idle agents are waited for, its threads joined: not here.
-    ctx_.pool->post([backends = std::move(backends_)]() mutable { backends.reset(); });
+    ctx_.pool->post([backends = std::move(backends_), vms = std::move(vms_)]() mutable {
+      vms.reset();
+      backends.reset();
+    });
   }
 
  private:
@@ -81,15 +97,44 @@ class machine_manager : public tracked<machine_manager_actor::base> {
           }
           return 0;
         },
-        [promise](int) mutable { deliver_ok(promise); });
+        [this, promise](int) mutable {
+          deliver_ok(promise);
+          ctx_.pool->post([vms = vms_, status = ctx_.vms] { status->set(vms->look()); });
+        });
     ctx_.pool->post([] {  // the first start shall not pay for it
       (void)oci::ready_seccomp_for(oci::default_seccomp_profile(), oci::default_capabilities(), oci::this_host());
     });
     return promise;
   }
 
+  caf::result<void> look() {
+    auto promise = make_response_promise<void>();
+    offload(
+        this, *ctx_.port, *ctx_.pool,
+        [vms = vms_, status = ctx_.vms] {
+          status->set(vms->look());
+          return 0;
+        },
+        [promise](int) mutable { deliver_ok(promise); });
+    return promise;
+  }
+
+  /// `make` blocks and returns the text of a document.
+  template <class Make>
+  caf::result<json_document> document(Make make) {
+    auto promise = make_response_promise<json_document>();
+    offload(this, *ctx_.port, *ctx_.pool, std::move(make), [promise](result<std::string> text) mutable {
+      if (!text) return promise.deliver(to_caf(text.error()));
+      json_document answer;
+      answer.text = std::move(*text);
+      promise.deliver(std::move(answer));
+    });
+    return promise;
+  }
+
   engine_context& ctx_;
   shared_backends backends_;
+  std::shared_ptr<vm::qemu_backend> vms_;
   std::set<caf::actor_addr> machines_;
 };
 

@@ -149,6 +149,7 @@ std::string to_document(const container_record& r) {
                {"state", state},
                {"runtime", r.runtime},
                {"machine", r.machine},
+               {"machine_details", r.details},
                {"generation", r.generation},
                {"restart_count", r.restart_count},
                {"stopped_by_user", r.stopped_by_user},
@@ -216,6 +217,7 @@ result<container_record> from_document(const std::string& text) {
   r.state.status = parsed;
   in.get("runtime", r.runtime);
   in.get("machine", r.machine);
+  in.get("machine_details", r.details);
   in.get("generation", r.generation);
   in.get("restart_count", r.restart_count);
   in.get("stopped_by_user", r.stopped_by_user);

@@ -64,6 +64,7 @@ struct container_record {
   container_state state;
   std::string runtime;      ///< namespace or vm, resolved
   std::string machine;      ///< vm::machine_identity as JSON while there is one
+  nlohmann::json details;   ///< "Machine" of inspect while it runs in a virtual machine, else null
   uint64_t generation = 0;  ///< of the last start
   int64_t restart_count = 0;
   bool stopped_by_user = false;  ///< unless-stopped: do not start with the daemon

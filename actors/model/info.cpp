@@ -38,7 +38,11 @@ json driver_status(const engine_facts& engine) {
                           json::array({"Using metacopy", "false"}), json::array({"Native Overlay Diff", "true"}),
                           json::array({"userxattr", "false"})});
   out.push_back(json::array({"Machine", engine.default_machine}));
-  if (!engine.machine_reason.empty()) out.push_back(json::array({"Machine reason", engine.machine_reason}));
+  for (const auto& [name, value] : {std::pair{"Machine reason", engine.machine_reason},
+                                    {"Hypervisor", engine.hypervisor},
+                                    {"Acceleration", engine.acceleration},
+                                    {"Guest", engine.guest}})
+    if (!value.empty()) out.push_back(json::array({name, value}));
   return out;
 }
 

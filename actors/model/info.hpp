@@ -15,9 +15,10 @@ struct engine_facts {
   std::string id;  ///< of this engine, kept in the data root
   std::string data_root;
   std::string commit = "unknown", build_time;
-  std::string default_machine = "namespace";  ///< what runs behind "runc": namespace or vm
-  std::string machine_reason;                 ///< why: "no /dev/kvm"; shown in DriverStatus
-  std::string runtime_path = "crun";          ///< the OCI runtime's program
+  std::string default_machine = "namespace";    ///< what runs behind "runc": namespace or vm
+  std::string machine_reason;                   ///< why: "no /dev/kvm"; shown in DriverStatus
+  std::string hypervisor, acceleration, guest;  ///< for virtual machines; shown there too, when not empty
+  std::string runtime_path = "crun";            ///< the OCI runtime's program
   std::vector<std::string> labels;
   std::string log_driver = "json-file";
   std::vector<std::string> mirrors;                        ///< URLs for docker.io

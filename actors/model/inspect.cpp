@@ -188,6 +188,7 @@ std::string inspect_json(const container_record& r, const inspect_extras& extras
     out["SizeRootFs"] = extras.size_root_fs;
   }
   add_paths(out, r);
+  if (live(r) && r.details.is_object()) out["Machine"] = r.details;
   return inspect_for_version(go::marshal(out, go::container_inspect), version);
 }
 

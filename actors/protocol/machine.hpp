@@ -24,8 +24,9 @@ struct machine_started {
   std::string machine;  ///< vm::machine_identity as JSON, for the row
   int64_t pid = 0;      ///< of the container's init, in the host's pid namespace (0 in a VM)
   int64_t started_at = 0;
+  std::string details;  ///< JSON of "Machine" in inspect; empty for a machine on the host's kernel
   std::vector<std::string> warnings;
-  ARCA_MESSAGE(machine_started, machine, pid, started_at, warnings)
+  ARCA_MESSAGE(machine_started, machine, pid, started_at, details, warnings)
 };
 /// After a daemon restart: take over the machine of `machine` (identity JSON). Answers what the agent knows. Exits that
 /// happened meanwhile follow as machine_exited. errc::gone: the machine has ended and left nothing but its journal.
@@ -42,7 +43,8 @@ struct adopted_machine {
   int32_t exit_code = 0;
   int64_t exited_at = 0;
   bool oom_killed = false;
-  ARCA_MESSAGE(adopted_machine, running, paused, pid, started_at, exited, exit_code, exited_at, oom_killed)
+  std::string details;  ///< as in machine_started
+  ARCA_MESSAGE(adopted_machine, running, paused, pid, started_at, exited, exit_code, exited_at, oom_killed, details)
 };
 
 struct start_process {  ///< an exec
@@ -144,8 +146,26 @@ struct sweep_machines {
   std::vector<std::string> adopted;
   ARCA_MESSAGE(sweep_machines, adopted)
 };
+/// Looks again at what this host can do for virtual machines; engine_context::vms has it then.
+struct look_at_host {
+  ARCA_MESSAGE(look_at_host)
+};
+/// What a running virtual machine's folder tells of it (machine.json without the secret).
+struct show_machine {
+  std::string machine;  ///< vm::machine_identity as JSON, of the row
+  ARCA_MESSAGE(show_machine, machine)
+};
+/// The boot log: of a running virtual machine what its console wrote from byte `offset` on; of a container that does
+/// not run (`machine` empty) what was kept of its last one. Answers {"Text", "Next": the next offset, "Running"}.
+struct read_boot_log {
+  std::string container_id, machine;
+  uint64_t offset = 0;
+  ARCA_MESSAGE(read_boot_log, container_id, machine, offset)
+};
 using machine_manager_actor =
-    caf::typed_actor<caf::replies_to<make_machine>::with<machine_actor>, caf::replies_to<sweep_machines>::with<void>>;
+    caf::typed_actor<caf::replies_to<make_machine>::with<machine_actor>, caf::replies_to<sweep_machines>::with<void>,
+                     caf::replies_to<look_at_host>::with<void>, caf::replies_to<show_machine>::with<json_document>,
+                     caf::replies_to<read_boot_log>::with<json_document>>;
 }  // namespace arca
 
 CAF_BEGIN_TYPE_ID_BLOCK(arca_machines, caf::first_custom_type_id + 110)
@@ -171,4 +191,7 @@ CAF_ADD_TYPE_ID(arca_machines, (arca::machine_observer_actor))
 CAF_ADD_TYPE_ID(arca_machines, (arca::machine_actor))
 CAF_ADD_TYPE_ID(arca_machines, (arca::make_machine))
 CAF_ADD_TYPE_ID(arca_machines, (arca::sweep_machines))
+CAF_ADD_TYPE_ID(arca_machines, (arca::look_at_host))
+CAF_ADD_TYPE_ID(arca_machines, (arca::show_machine))
+CAF_ADD_TYPE_ID(arca_machines, (arca::read_boot_log))
 CAF_END_TYPE_ID_BLOCK(arca_machines)

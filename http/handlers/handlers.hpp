@@ -16,6 +16,11 @@ ARCA_HANDLER(actors);
 ARCA_HANDLER(session);
 ARCA_HANDLER(grpc);
 
+// machines.cpp
+ARCA_HANDLER(machine_list);
+ARCA_HANDLER(machine_show);
+ARCA_HANDLER(machine_log);
+
 // login.cpp
 ARCA_HANDLER(auth);
 

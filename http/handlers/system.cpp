@@ -5,8 +5,12 @@
 #include "actors/streams/byte_channel.hpp"
 #include "http/handlers/common.hpp"
 #include "persistence/base/text.hpp"
+#include "vm/qemu/vm_status.hpp"
 
 namespace arca::http {
+namespace {
+constexpr std::chrono::milliseconds look_patience(1000);
+}
 
 awaitable<response> ping(call& c) {
   auto r = response::text(200, c.req.method == "HEAD" ? "" : "OK");
@@ -41,8 +45,17 @@ awaitable<response> info(call& c) {
   counts.images = images->images;
   counts.actors = static_cast<int64_t>(context.actors->snapshot().size());
   counts.now_nanos = now_nanos();
-  co_return response::json(200,
-                           model::info_json(model::this_host(), c.services_of_server->facts, counts, c.req.version));
+  auto facts = c.services_of_server->facts;
+  // Looked at again, as `arca setup` may have been there. On a busy host: as it was when somebody last looked.
+  (void)co_await ask(c.port(), context.machines, ask_options{.deadline = look_patience}, look_at_host{});
+  const auto vms = context.vms->get();
+  auto machine = vm::default_machine(context.config.default_runtime, vms);
+  facts.default_machine = std::move(machine.kind);
+  facts.machine_reason = std::move(machine.reason);
+  facts.hypervisor = vms.hypervisor;
+  facts.acceleration = vm::acceleration_text(vms);
+  facts.guest = vms.guest;
+  co_return response::json(200, model::info_json(model::this_host(), facts, counts, c.req.version));
 }
 
 awaitable<response> events(call& c) {

@@ -16,6 +16,7 @@
 #include "persistence/images/overlay.hpp"
 #include "tools/arca/commands.hpp"
 #include "vm/guest_image/guest_image.hpp"
+#include "vm/qemu/virtiofsd.hpp"
 
 namespace arca::cli {
 namespace {
@@ -34,13 +35,6 @@ std::string find_program(const std::string& name) {
   for (const char* dir : {"/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/"})
     if (exists((dir + name).c_str())) return dir + name;
   return {};
-}
-
-/// Debian puts it beside QEMU's other helpers, later versions of it into a folder of their own or in PATH.
-std::string find_virtiofsd() {
-  for (const char* path : {"/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd"})
-    if (exists(path)) return path;
-  return find_program("virtiofsd");
 }
 
 /// First line that `PROGRAM --version` prints. doctor is the one place where programs are run for a look.
@@ -108,11 +102,8 @@ void program(const char* name, bool needed, const char* remedy) {
 /// What virtual machines need; without it everything else works.
 void virtual_machines(const settings& config) {
   program("qemu-system-x86_64", false, "virtual machines need it: apt-get install qemu-system-x86");
-  const std::string share = find_virtiofsd();
-  line(true, "virtiofsd",
-       share.empty() ? "missing; virtual machines need it: apt-get install qemu-system-common"
-                     : version_of(share) + " (" + share + ")",
-       "");
+  const auto share = vm::find_virtiofsd();
+  line(true, "virtiofsd", share ? version_of(share->path) + " (" + share->path + ")" : share.error().message(), "");
   auto guest = vm::find_guest(config);
   if (guest)
     if (const auto same = vm::check_agent(*guest, guest_program(config)); !same) guest = fail(same.error());

@@ -59,6 +59,13 @@ int main(int argc, char** argv) {
   auto* doctor = app.add_subcommand("doctor", "what this host can do, with a remedy where something is missing");
   auto* setup = app.add_subcommand("setup", "make the guest of virtual machines from Debian packages");
   auto* top = app.add_subcommand("top-actors", "the engine's actors, live");
+  auto* machine = app.add_subcommand("machine", "the machines that containers run in");
+  machine->require_subcommand(1);
+  auto* machines = machine->add_subcommand("ls", "those that run");
+  auto* machine_facts = machine->add_subcommand("inspect", "one, with the stages of its start");
+  auto* machine_logs = machine->add_subcommand("logs", "boot log of a virtual machine, also of one that has ended");
+  auto* console = machine->add_subcommand("console", "boot log of a virtual machine, as it grows");
+  for (auto* sub : {machines, machine_facts, machine_logs, console}) options.add_to(*sub);
   auto* archive = app.add_subcommand("run-archive", "load an image archive and run it");
   for (auto* sub : {version, doctor, setup, top, archive}) options.add_to(*sub);
   cli::setup_flags wish;
@@ -70,6 +77,12 @@ int main(int argc, char** argv) {
   list->excludes(prune);
   bool once = false;
   bool json = false;
+  bool follow = false;
+  std::string container;
+  for (auto* sub : {machines, machine_facts}) sub->add_flag("--json", json, "as JSON");
+  for (auto* sub : {machine_facts, machine_logs, console})
+    sub->add_option("container", container, "name or id of the container")->required();
+  machine_logs->add_flag("-f,--follow", follow, "go on as the log grows");
   top->add_flag("--once", once, "print once and end");
   top->add_flag("--json", json, "as JSON");
   std::string file;
@@ -81,6 +94,17 @@ int main(int argc, char** argv) {
   setup->callback([&] { with_settings([&](const arca::settings& s) { return cli::setup(s, wish); }); });
   top->callback(
       [&] { with_settings([&](const arca::settings& s) { return cli::top_actors(s.socket_path, once, json); }); });
+  machines->callback(
+      [&] { with_settings([&](const arca::settings& s) { return cli::machine_list(s.socket_path, json); }); });
+  machine_facts->callback([&] {
+    with_settings([&](const arca::settings& s) { return cli::machine_inspect(s.socket_path, container, json); });
+  });
+  machine_logs->callback([&] {
+    with_settings([&](const arca::settings& s) { return cli::machine_log(s.socket_path, container, follow); });
+  });
+  console->callback([&] {
+    with_settings([&](const arca::settings& s) { return cli::machine_log(s.socket_path, container, true); });
+  });
   archive->callback(
       [&] { with_settings([&](const arca::settings& s) { return cli::run_archive(s.socket_path, file, command); }); });
 

@@ -33,14 +33,27 @@ void pause_step() {
   nanosleep(&t, nullptr);
 }
 
+nlohmann::json to_array(const stage_times& stages) {
+  auto out = nlohmann::json::array();
+  for (const auto& [name, ms] : stages) out.push_back({{"stage", name}, {"ms", ms}});
+  return out;
+}
+
+stage_times stages_of(const nlohmann::json& document, const char* key) {
+  stage_times out;
+  if (const auto& list = oci::member(document, key); list.is_array())
+    for (const auto& s : list)
+      if (const auto& ms = oci::member(s, "ms"); ms.is_number())
+        out.emplace_back(oci::text(s, "stage"), ms.get<double>());
+  return out;
+}
+
 }  // namespace
 
 std::string to_json(const machine_record& r) {
   auto processes = nlohmann::json::array();
   for (const auto& p : r.processes)
     processes.push_back({{"name", p.name}, {"pid", p.pid}, {"start_time", p.start_time}});
-  auto stages = nlohmann::json::array();
-  for (const auto& [name, ms] : r.stages) stages.push_back({{"stage", name}, {"ms", ms}});
   const nlohmann::json document = {{"id", r.id},
                                    {"cgroup", r.cgroup},
                                    {"boot_id", r.boot_id},
@@ -50,7 +63,8 @@ std::string to_json(const machine_record& r) {
                                    {"memory_mib", r.memory_mib},
                                    {"cpus", r.cpus},
                                    {"processes", std::move(processes)},
-                                   {"stages", std::move(stages)},
+                                   {"stages", to_array(r.stages)},
+                                   {"engine_stages", to_array(r.engine_stages)},
                                    {"devices", r.devices}};
   return oci::to_text(document);
 }
@@ -71,10 +85,8 @@ result<machine_record> machine_record_from_json(const std::string& text) {
     for (const auto& p : list)
       r.processes.push_back({oci::text(p, "name"), oci::integer_or(p, "pid", 0),
                              static_cast<uint64_t>(oci::integer_or(p, "start_time", 0))});
-  if (const auto& list = oci::member(document, "stages"); list.is_array())
-    for (const auto& s : list)
-      if (const auto& ms = oci::member(s, "ms"); ms.is_number())
-        r.stages.emplace_back(oci::text(s, "stage"), ms.get<double>());
+  r.stages = stages_of(document, "stages");
+  r.engine_stages = stages_of(document, "engine_stages");
   r.devices = oci::member(document, "devices");
   if (r.secret.empty() || r.cgroup.empty() || r.cgroup == "/")
     return fail(errc::invalid_argument, "a virtual machine's record is incomplete");

@@ -12,6 +12,7 @@
 
 #include "persistence/base/error.hpp"
 #include "persistence/base/unique_fd.hpp"
+#include "vm/machine.hpp"
 
 namespace arca::vm {
 
@@ -38,8 +39,9 @@ struct machine_record {
   uint64_t memory_mib = 0;
   unsigned cpus = 0;
   std::vector<recorded_process> processes;
-  std::vector<std::pair<std::string, double>> stages;  ///< of the start, milliseconds each
-  nlohmann::json devices;                              ///< device_plan
+  stage_times stages;         ///< of the machine's start
+  stage_times engine_stages;  ///< of what the engine did for the container
+  nlohmann::json devices;     ///< device_plan
 };
 
 std::string to_json(const machine_record& record);

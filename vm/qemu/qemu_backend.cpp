@@ -20,6 +20,10 @@ unsigned host_cpus() {
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
+error no_qemu(const std::string& program) {
+  return {errc::unsupported, "virtual machines need " + program + ": install the package qemu-system-x86"};
+}
+
 }  // namespace
 
 qemu_backend::qemu_backend(qemu_backend_settings settings)
@@ -41,17 +45,26 @@ qemu_backend::~qemu_backend() {
 
 void qemu_backend::start_pool() {
   const std::lock_guard guard(lock_);
-  if (!prober_.joinable() && settings_.accelerator == accelerator_choice::automatic)
-    prober_ = std::thread([this] { (void)acceleration(); });
+  probe_in_background();
   pool_.fill();
+}
+
+void qemu_backend::probe_in_background() {
+  if (settings_.accelerator != accelerator_choice::automatic || verdict_is_final_ || probing_ || in_background_) return;
+  if (prober_.joinable()) prober_.join();  // it has nothing more to do
+  in_background_ = true;
+  prober_ = std::thread([this] {
+    (void)acceleration();
+    const std::lock_guard guard(lock_);
+    in_background_ = false;
+  });
 }
 
 result<std::unique_ptr<machine>> qemu_backend::make(const machine_order& order) {
   if (order.host_network)
     return fail(errc::unsupported,
                 "a virtual machine has a network of its own: --network host needs --runtime namespace");
-  if (access(settings_.qemu.c_str(), X_OK) != 0)
-    return fail(errc::unsupported, "virtual machines need " + settings_.qemu + ": install the package qemu-system-x86");
+  if (access(settings_.qemu.c_str(), X_OK) != 0) return fail(no_qemu(settings_.qemu));
   ARCA_TRY(server, virtiofsd());
   (void)server;
   guest_image guest;
@@ -117,23 +130,66 @@ kvm_verdict qemu_backend::acceleration() {
   {
     std::unique_lock guard(lock_);
     probed_.wait(guard, [this] { return !probing_; });
-    if (verdict_) return *verdict_;
+    if (verdict_is_final_) return *verdict_;
     probing_ = true;
   }
   kvm_probe_settings probe;
-  probe.cache = settings_.data_root + "/kvm.json";
   const auto guest = settings_.guest();
+  if (guest) probe.cache = settings_.data_root + "/kvm.json";
   probe.key =
       host_boot_id() + ' ' + (guest ? guest->kernel + ' ' + guest->version : "") + ' ' + qemu_version(settings_.qemu);
   probe.boot = [this](int deadline_ms) { return boot_with_kvm(deadline_ms); };
   const auto verdict = probe_kvm(probe);
-  log::info("virtual machines", log::kv("accelerator", verdict.usable ? "kvm" : "tcg"),
-            log::kv("reason", verdict.reason));
-  const std::lock_guard guard(lock_);
-  verdict_ = verdict;
-  probing_ = false;
+  bool is_news = false;
+  {
+    const std::lock_guard guard(lock_);
+    is_news = !verdict_ || verdict_->reason != verdict.reason;
+    verdict_ = verdict;
+    verdict_is_final_ = guest.has_value();
+    probing_ = false;
+  }
   probed_.notify_all();
+  if (is_news)
+    log::info("virtual machines", log::kv("accelerator", verdict.usable ? "kvm" : "tcg"),
+              log::kv("reason", verdict.reason));
+  if (settings_.on_verdict) settings_.on_verdict(verdict);
   return verdict;
+}
+
+vm_status qemu_backend::look() {
+  vm_status status;
+  {
+    const std::lock_guard guard(lock_);
+    status.hypervisor = qemu_version_;
+  }
+  const auto server = virtiofsd();
+  if (access(settings_.qemu.c_str(), X_OK) != 0) {
+    status.hypervisor = no_qemu(settings_.qemu).message();
+  } else if (!server) {
+    status.hypervisor = server.error().message();
+  } else {
+    status.has_hypervisor = true;
+    if (status.hypervisor.empty()) {
+      const auto version = qemu_version(settings_.qemu);
+      status.hypervisor = version.empty() ? "QEMU, which does not tell its version" : "QEMU " + version;
+    }
+  }
+  if (const auto guest = settings_.guest(); guest) {
+    status.has_guest = true;
+    status.guest = guest->version.empty() ? guest->kernel + ", " + guest->initrd + " (settings)" : guest->version;
+    if (!guest->kernel_release.empty()) status.guest += ", kernel " + guest->kernel_release;
+  } else {
+    status.guest = guest.error().message();
+  }
+  if (settings_.accelerator != accelerator_choice::automatic) {
+    status.acceleration = acceleration();
+    return status;
+  }
+  const std::lock_guard guard(lock_);
+  if (status.has_hypervisor) qemu_version_ = status.hypervisor;
+  probe_in_background();
+  status.acceleration = verdict_;
+  return status;
 }
 
 accelerator qemu_backend::choose_accelerator() {

@@ -21,6 +21,7 @@
 #include "vm/qemu/qemu_pool.hpp"
 #include "vm/qemu/qmp_client.hpp"
 #include "vm/qemu/virtiofsd.hpp"
+#include "vm/qemu/vm_status.hpp"
 
 namespace arca::vm {
 
@@ -33,8 +34,9 @@ struct qemu_backend_settings {
   std::string qemu = "/usr/bin/qemu-system-x86_64";
   accelerator_choice accelerator = accelerator_choice::automatic;
   std::string cgroup_parent = "/arca-vm";
-  machine_size size{256, 1};  ///< of machines of containers without limits
-  unsigned pool = 0;          ///< stopped machines kept ready, about 200 MB each under TCG
+  machine_size size{256, 1};                           ///< of machines of containers without limits
+  unsigned pool = 0;                                   ///< stopped machines kept ready, about 200 MB each under TCG
+  std::function<void(const kvm_verdict&)> on_verdict;  ///< called on the thread that found it; may be empty
 };
 
 class qemu_machine;
@@ -56,6 +58,9 @@ class qemu_backend final : public backend {
 
   /// What new machines run on, and why. Waits for a probe that is under way (5 s at most, once per boot of the host).
   kvm_verdict acceleration();
+  /// For people. Looks again at what may have changed (QEMU, the guest); what only a probe can tell is probed in the
+  /// background. Blocks for milliseconds.
+  vm_status look();
 
   // For the pool, and from it. An order that asks for what is not the default gets none (null).
   result<std::unique_ptr<qemu_machine>> make_idle();
@@ -76,6 +81,8 @@ class qemu_backend final : public backend {
 
  private:
   result<void> boot_with_kvm(int deadline_ms);
+  /// Finds the verdict out in the background, unless it is known or being found out. With lock_ held.
+  void probe_in_background();
 
   const qemu_backend_settings settings_;
   const std::string machines_dir_;
@@ -83,8 +90,10 @@ class qemu_backend final : public backend {
   std::mutex lock_;
   std::multiset<std::string> dirs_, cgroups_;
   std::condition_variable probed_;
-  bool probing_ = false;
+  bool probing_ = false, in_background_ = false;
   std::optional<kvm_verdict> verdict_;
+  bool verdict_is_final_ = false;  ///< no: found without a guest, so that the next look finds it again
+  std::string qemu_version_;
   std::optional<virtiofsd_program> virtiofsd_;
   boot_queue boots_;
   exit_watch exits_;

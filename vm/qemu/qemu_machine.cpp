@@ -354,6 +354,18 @@ std::string qemu_machine::boot_log(size_t limit) const {
   return text.size() > limit ? text.substr(text.size() - limit) : text;
 }
 
+machine_description qemu_machine::describe() const {
+  const std::lock_guard guard(devices_lock_);
+  return {record_.accelerator, record_.guest, record_.memory_mib, record_.cpus, record_.stages, record_.engine_stages};
+}
+
+void qemu_machine::note_start(const stage_times& engine_stages) {
+  const std::lock_guard guard(devices_lock_);
+  if (destroyed_) return;
+  record_.engine_stages = engine_stages;
+  if (auto saved = save_record(); !saved) log::debug("stages are not kept", log::kv("reason", saved.error().message()));
+}
+
 void qemu_machine::stage(const char* name, clock::time_point since) {
   const auto took = std::chrono::duration<double, std::milli>(clock::now() - since).count();
   const std::lock_guard guard(devices_lock_);

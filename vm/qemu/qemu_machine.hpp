@@ -54,6 +54,8 @@ class qemu_machine final : public machine {
   int exit_fd() const override { return qemu_.pidfd.get(); }
   void destroy() override;
   std::string boot_log(size_t limit) const override;
+  machine_description describe() const override;
+  void note_start(const stage_times& engine_stages) override;
 
  private:
   struct waiting_share {
@@ -106,7 +108,7 @@ class qemu_machine final : public machine {
   std::unique_ptr<qmp_client> qmp_;
   std::shared_ptr<agent_client> client_;
 
-  std::mutex devices_lock_;
+  mutable std::mutex devices_lock_;
   device_plan devices_{0};
   std::vector<child_process> share_servers_;
   std::vector<waiting_share> waiting_shares_;

@@ -21,6 +21,7 @@
 #include "persistence/base/text.hpp"
 #include "vm/cgroup.hpp"
 #include "vm/network/links.hpp"
+#include "vm/qemu/vm_status.hpp"
 #include "vm/testing/busybox.hpp"
 
 namespace arca::testing {
@@ -90,6 +91,7 @@ struct small_daemon {
     ctx.actors = std::make_unique<introspection>();
     ctx.stdio = std::make_unique<stdio_service>(1);
     ctx.processes = std::make_unique<process_io_registry>();
+    ctx.vms = std::make_shared<vm::published_vm_status>();
     ctx.machines = spawn_machine_manager(*system, ctx);
     watcher = watch(told);
   }
