@@ -252,6 +252,27 @@ TEST_CASE("a record survives its document") {
   CHECK_FALSE(from_document("{"));
 }
 
+TEST_CASE("inspect shows the virtual machine of a container that runs, and nothing more of others") {
+  container_record r;
+  r.id = std::string(64, 'a');
+  r.config = r.host_config = r.networking = json::object();
+  r.state.status = container_status::running;
+  CHECK_FALSE(parse_document(inspect_json(r, {}))->contains("Machine"));
+  r.details = {{"Kind", "vm"}, {"Pid", 7}, {"Stages", {{"boot", 1.5}}}};
+  const auto kept = from_document(to_document(r));
+  REQUIRE(kept);
+  const auto shown = parse_document(inspect_json(*kept, {}));
+  CHECK((*shown)["Machine"]["Pid"] == 7);
+  CHECK((*shown)["Machine"]["Stages"]["boot"] == 1.5);
+  r.state.status = container_status::exited;
+  CHECK_FALSE(parse_document(inspect_json(r, {}))->contains("Machine"));
+  // A row that was written before there was any.
+  auto old = *parse_document(to_document(r));
+  old.erase("machine_details");
+  REQUIRE(from_document(old.dump()));
+  CHECK(from_document(old.dump())->details.is_null());
+}
+
 TEST_CASE("info and version") {
   const auto facts = gather_host_facts();
   CHECK(facts.cpus > 0);

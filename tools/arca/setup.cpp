@@ -2,6 +2,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "tools/arca/api_client.hpp"
 #include "tools/arca/commands.hpp"
 #include "vm/guest_image/guest_image.hpp"
 #include "vm/guest_image/installed.hpp"
@@ -65,6 +66,8 @@ int setup(const settings& config, const setup_flags& flags) {
                 static_cast<double>(guest.kernel.size) / 1e6, static_cast<double>(guest.initrd.size) / 1e6, seconds);
   else
     std::printf("guest %s is up to date\n", guest.version.c_str());
+  // A daemon that runs looks at it now: the default runtime `auto` may become vm. Without one there is nothing to tell.
+  (void)api_client(config.socket_path).call("GET", "/info");
   return 0;
 }
 

@@ -43,6 +43,7 @@ TEST_CASE("a machine's record is what it was, and nobody else's to read") {
   r.cpus = 2;
   r.processes = {{"qemu", 17, 4711}, {"virtiofsd-rootfs", 18, 4712}};
   r.stages = {{"queue", 0.5}, {"boot", 1600}};
+  r.engine_stages = {{"files", 0.3}, {"create", 12}};
   r.devices = {{"ports", 4}};
   REQUIRE(write_machine_record(in.path, r));
   struct stat info {};
@@ -53,6 +54,7 @@ TEST_CASE("a machine's record is what it was, and nobody else's to read") {
   CHECK(to_json(*same) == to_json(r));
   CHECK(same->processes.at(1).start_time == 4712);
   CHECK(same->stages.at(1).second == 1600);
+  CHECK(same->engine_stages.at(1).first == "create");
 }
 
 TEST_CASE("what is no record") {

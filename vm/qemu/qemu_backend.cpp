@@ -158,10 +158,6 @@ kvm_verdict qemu_backend::acceleration() {
 
 vm_status qemu_backend::look() {
   vm_status status;
-  {
-    const std::lock_guard guard(lock_);
-    status.hypervisor = qemu_version_;
-  }
   const auto server = virtiofsd();
   if (access(settings_.qemu.c_str(), X_OK) != 0) {
     status.hypervisor = no_qemu(settings_.qemu).message();
@@ -169,10 +165,7 @@ vm_status qemu_backend::look() {
     status.hypervisor = server.error().message();
   } else {
     status.has_hypervisor = true;
-    if (status.hypervisor.empty()) {
-      const auto version = qemu_version(settings_.qemu);
-      status.hypervisor = version.empty() ? "QEMU, which does not tell its version" : "QEMU " + version;
-    }
+    status.hypervisor = "QEMU " + known_qemu_version();
   }
   if (const auto guest = settings_.guest(); guest) {
     status.has_guest = true;
@@ -182,14 +175,25 @@ vm_status qemu_backend::look() {
     status.guest = guest.error().message();
   }
   if (settings_.accelerator != accelerator_choice::automatic) {
-    status.acceleration = acceleration();
+    status.acceleration = acceleration();  // known without a probe
     return status;
   }
   const std::lock_guard guard(lock_);
-  if (status.has_hypervisor) qemu_version_ = status.hypervisor;
   probe_in_background();
   status.acceleration = verdict_;
   return status;
+}
+
+std::string qemu_backend::known_qemu_version() {
+  {
+    const std::lock_guard guard(lock_);
+    if (!qemu_version_.empty()) return qemu_version_;
+  }
+  const auto version = qemu_version(settings_.qemu);
+  if (version.empty()) return "of unknown version";
+  const std::lock_guard guard(lock_);
+  qemu_version_ = version;
+  return version;
 }
 
 accelerator qemu_backend::choose_accelerator() {

@@ -81,6 +81,7 @@ class qemu_backend final : public backend {
 
  private:
   result<void> boot_with_kvm(int deadline_ms);
+  std::string known_qemu_version();
   /// Finds the verdict out in the background, unless it is known or being found out. With lock_ held.
   void probe_in_background();
 

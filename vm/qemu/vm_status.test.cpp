@@ -1,6 +1,6 @@
 #include "vm/qemu/vm_status.hpp"
 
-#include <catch2/catch_test_macros.hpp>
+#include <catch2/catch.hpp>
 
 namespace arca::vm {
 
