@@ -22,8 +22,8 @@ constexpr std::array table{
     route{"GET",    "/system/df",                  disk_usage,          change},
     route{"GET",    "/arca/actors",                actors,              none},
     route{"GET",    "/arca/machines",              machine_list,        none},
-    route{"GET",    "/arca/machines/{name}",       machine_show,        quick},
     route{"GET",    "/arca/machines/{name}/log",   machine_log,         quick},
+    route{"GET",    "/arca/machines/{name}",       machine_show,        quick},
 
     route{"GET",    "/containers/json",            container_list,      change},
     route{"POST",   "/containers/create",          container_create,    change},

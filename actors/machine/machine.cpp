@@ -48,8 +48,13 @@ result<boot_outcome> boot(const shared_backend& backend, const launch_machine& r
   out.box = hold(backend, std::move(made));
   out.order = std::move(order);
   if (auto booted = out.box->boot(boot_ms); !booted) {
-    const auto log = out.box->boot_log(2000);
-    machines::keep_boot_log(*out.box, request.container_dir);
+    // A kernel's log is long: it is kept, and the sentence names who shows it.
+    std::string log;
+    if (out.box->on_host_kernel())
+      log = out.box->boot_log(2000);
+    else if (machines::keep_boot_log(*out.box, request.container_dir) &&
+             !oci::flag(out.order->record->host_config, "AutoRemove"))
+      log = "`arca machine logs " + out.order->record->name + "` shows its boot log";
     out.box->kill();
     out.box->destroy();
     return fail(
@@ -222,7 +227,7 @@ void machine::undo(started_promise& promise, const error& why) {
   offload(
       this, *ctx_.port, *ctx_.pool,
       [box = box_, dir = container_dir()] {
-        machines::keep_boot_log(*box, dir);
+        (void)machines::keep_boot_log(*box, dir);
         return 0;
       },
       [this, promise, why](int) mutable {

@@ -35,7 +35,7 @@ result<adopt_outcome> take_over(const machine_backends& backends, const adopt_ma
   out.box = hold(kind->second, kind->second->reopen(*identity));
   if (auto adopted = out.box->adopt(adopt_ms); !adopted) {
     out.gone = adopted.error();
-    machines::keep_boot_log(*out.box, container_dir);
+    (void)machines::keep_boot_log(*out.box, container_dir);
     // What the agent cannot end any more: nothing of it may run on without an owner.
     (void)out.box->kill_containers();
   }

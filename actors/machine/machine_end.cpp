@@ -123,7 +123,7 @@ void machine::keep_log() {
   offload(
       this, *ctx_.port, *ctx_.pool,
       [box = box_, dir = container_dir(), wanted = keeping_log_] {
-        if (*wanted) machines::keep_boot_log(*box, dir);
+        if (*wanted) (void)machines::keep_boot_log(*box, dir);
         return 0;
       },
       [this](int) {

@@ -124,7 +124,10 @@ class machine_manager : public tracked<machine_manager_actor::base> {
   caf::result<json_document> document(Make make) {
     auto promise = make_response_promise<json_document>();
     offload(this, *ctx_.port, *ctx_.pool, std::move(make), [promise](result<std::string> text) mutable {
-      if (!text) return promise.deliver(to_caf(text.error()));
+      if (!text) {
+        promise.deliver(to_caf(text.error()));
+        return;
+      }
       json_document answer;
       answer.text = std::move(*text);
       promise.deliver(std::move(answer));

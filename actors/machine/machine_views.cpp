@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "persistence/base/fs.hpp"
@@ -21,7 +21,7 @@ constexpr const char* kept_log = "/machine.log";
 
 nlohmann::json by_name(const vm::stage_times& stages) {
   auto out = nlohmann::json::object();
-  for (const auto& [name, ms] : stages) out[name] = ms;
+  for (const auto& [name, ms] : stages) out[name] = std::round(ms * 1000) / 1000;
   return out;
 }
 
@@ -72,13 +72,16 @@ std::string details_of(const vm::machine& box, const vm::stage_times& engine_sta
                        {"EngineStages", by_name(engine_stages.empty() ? of.engine_stages : engine_stages)}});
 }
 
-void keep_boot_log(const vm::machine& box, const std::string& container_dir) {
-  if (box.on_host_kernel()) return;
+bool keep_boot_log(const vm::machine& box, const std::string& container_dir) {
+  if (box.on_host_kernel()) return false;
   const auto text = box.boot_log(kept_bytes);
-  if (text.empty()) return;
-  if (auto written = fs::write_file_atomic(container_dir + kept_log, text); !written)
+  if (text.empty()) return false;
+  if (auto written = fs::write_file_atomic(container_dir + kept_log, text); !written) {
     log::warn("boot log is not kept", log::kv("container", box.identity().id),
               log::kv("reason", written.error().message()));
+    return false;
+  }
+  return true;
 }
 
 result<std::string> show(const std::string& identity_text) {

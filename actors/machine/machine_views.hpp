@@ -12,8 +12,8 @@ namespace arca::machines {
 /// for a machine on the host's kernel.
 std::string details_of(const vm::machine& box, const vm::stage_times& engine_stages);
 
-/// Keeps the last 64 KiB of a virtual machine's boot log as CONTAINER_DIR/machine.log.
-void keep_boot_log(const vm::machine& box, const std::string& container_dir);
+/// Keeps the last 64 KiB of a virtual machine's boot log as CONTAINER_DIR/machine.log. Whether there is one now.
+bool keep_boot_log(const vm::machine& box, const std::string& container_dir);
 
 /// Answers show_machine. `identity`: JSON of vm::machine_identity.
 result<std::string> show(const std::string& identity);

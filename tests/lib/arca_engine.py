@@ -94,7 +94,7 @@ class Engine:
     def install_guest(self):
         """What arca setup does, without the time: a copy by hard links."""
         os.makedirs(self.data, exist_ok=True)
-        subprocess.run(["cp", "-al", guest_folder(), self.data + "/guest"], check=True)
+        subprocess.run(["cp", "-alT", guest_folder(), self.data + "/guest"], check=True)
 
     # -- life
     def __enter__(self):

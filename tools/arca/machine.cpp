@@ -71,18 +71,27 @@ void print_stages(const json& document, const char* key, const char* whose) {
   }
 }
 
+/// Where the escape sequence that begins at `at` has ended.
+size_t end_of_escape(const std::string& text, size_t at) {
+  size_t end = at + 1;
+  if (end < text.size() && text[end] != '[') return end + 1;
+  for (++end; end < text.size() && (text[end] < 0x40 || text[end] > 0x7e) && text[end] != '\n';) ++end;
+  return end + 1;
+}
+
 /// A guest writes its console as it likes: what would steer the terminal is not passed on.
 std::string harmless(const std::string& text) {
   std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
+  for (size_t i = 0; i < text.size();) {
     const auto c = static_cast<unsigned char>(text[i]);
     const auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0;
-    if (c == '\r') continue;
-    if (c == 0xc2 && next >= 0x80 && next < 0xa0) {  // U+0080 … U+009F
-      out += '?';
-      ++i;
+    if (c == 0x1b) {
+      i = end_of_escape(text, i);
+    } else if (c == 0xc2 && next >= 0x80 && next < 0xa0) {  // U+0080 … U+009F
+      i += 2;
     } else {
-      out += (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f ? '?' : static_cast<char>(c);
+      if (c == '\n' || c == '\t' || (c >= 0x20 && c != 0x7f)) out += text[i];
+      ++i;
     }
   }
   return out;
