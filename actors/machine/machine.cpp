@@ -220,26 +220,15 @@ void machine::undo(started_promise& promise, const error& why) {
   log::debug("start failed", log::kv("container", id_), log::kv("reason", why.message()));
   phase_ = phase::closing;
   root_.reset();
-  if (!box_) {
+  if (!box_ || box_->on_host_kernel()) {
     promise.deliver(to_caf(why));
-    return quit();
+    return end_machine();
   }
   offload(
-      this, *ctx_.port, *ctx_.pool,
-      [box = box_, dir = container_dir()] {
-        (void)machines::keep_boot_log(*box, dir);
-        return 0;
-      },
-      [this, promise, why](int) mutable {
+      this, *ctx_.port, *ctx_.pool, [box = box_, dir = container_dir()] { return machines::keep_boot_log(*box, dir); },
+      [this, promise, why](bool) mutable {
         promise.deliver(to_caf(why));
-        offload(
-            this, *ctx_.port, *ctx_.pool,
-            [box = box_] {
-              box->kill();
-              box->destroy();
-              return 0;
-            },
-            [this](int) { quit(); });
+        end_machine();
       });
 }
 

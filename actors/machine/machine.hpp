@@ -79,6 +79,7 @@ class machine : public tracked<machine_internal::base> {
   void report(const std::string& process_id, process_state& state);
   caf::result<void> acknowledge(const acknowledge_exit& request);
   void close();
+  void end_machine();
   std::string container_dir() const { return ctx_.config.data_root + "/containers/" + id_; }
   void answered(const error& result);  ///< notices timeouts, and when the agent answers again
 

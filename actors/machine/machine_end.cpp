@@ -123,10 +123,9 @@ void machine::keep_log() {
   offload(
       this, *ctx_.port, *ctx_.pool,
       [box = box_, dir = container_dir(), wanted = keeping_log_] {
-        if (*wanted) (void)machines::keep_boot_log(*box, dir);
-        return 0;
+        return *wanted && machines::keep_boot_log(*box, dir);
       },
-      [this](int) {
+      [this](bool) {
         keeping_log_.reset();
         settle("init", false);
       });
@@ -252,6 +251,10 @@ void machine::close() {
   phase_ = phase::closing;
   processes_.clear();
   root_.reset();
+  end_machine();
+}
+
+void machine::end_machine() {
   if (!box_) return quit();
   offload(
       this, *ctx_.port, *ctx_.pool,

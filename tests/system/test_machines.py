@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """What a person sees of virtual machines: docker info and inspect, arca machine, refusals, and that two never are alike."""
+import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -55,6 +57,16 @@ def inspect(name):
     return ENGINE.json("GET", "/containers/%s/json" % name)
 
 
+def kind_of(engine, name):
+    """The machine that a container that was created will get: only its row tells."""
+    db = sqlite3.connect("file:%s/state.db?mode=ro" % engine.data, uri=True)
+    try:
+        rows = [json.loads(row) for row, in db.execute("SELECT document FROM containers")]
+    finally:
+        db.close()
+    return [r["runtime"] for r in rows if r["name"] == name][0]
+
+
 def run(name, *options):
     ENGINE.docker("run", "-d", "--name", name, *options, "busybox", "sleep", "1000")
 
@@ -97,7 +109,9 @@ class OneMachine(unittest.TestCase):
         ENGINE.kill9()
         ENGINE.start()
         self.assertEqual(inspect("one")["State"]["Status"], "running")
+        wait_for(lambda: "container adopted" in ENGINE.log(), 10, "the adoption")
         self.assertEqual(inspect("one")["Machine"], before)
+        self.assertEqual(arca("machine", "inspect", "one").out.count("\n  boot "), 1)
 
     def test_what_has_no_machine_shows_none(self):
         cid = ENGINE.docker("create", "busybox", "true").out.strip()
@@ -241,6 +255,18 @@ class Refused(unittest.TestCase):
             # It is seen without a restart.
             e.install_guest()
             self.assertIn(", kernel ", info(e)["Guest"])
+
+    def test_auto_is_a_virtual_machine_where_kvm_is_good_for_it(self):
+        # Nothing is started: whether this host's KVM could is another question.
+        with Engine(config={"default-runtime": "auto", "vm-accelerator": "kvm"}) as e:
+            e.install_guest()
+            e.docker("load", "-i", ENGINE.dir + "/busybox.tar")
+            facts = info(e)
+            self.assertEqual((facts["Machine"], facts["Machine reason"]), ("vm", "auto: KVM is demanded by the settings"))
+            for name, options, kind in (("a1", (), "vm"), ("a2", ("--runtime", "namespace"), "namespace"),
+                                        ("a3", ("--network", "host"), "namespace"), ("a4", ("--runtime", "vm"), "vm")):
+                e.docker("create", "--name", name, *options, "busybox", "true")
+                self.assertEqual(kind_of(e, name), kind, name)
 
     def test_a_kernel_that_is_not_there(self):
         with Engine(config={"default-runtime": "namespace", "kernel-path": "/nosuch/vmlinux"}) as e:

@@ -278,6 +278,7 @@ result<void> qemu_machine::adopt(int deadline_ms) {
   ARCA_TRY(lock, lock_machine(identity_.dir, left_ms(end)));
   lock_file_ = std::move(lock);
   record_ = std::move(*record);
+  started_ = true;
   devices_ = device_plan::from_json(record_.devices);
   auto process = open_process(identity_.pid, identity_.start_time);
   if (!process) return gone(process.error().message());
@@ -362,6 +363,7 @@ machine_description qemu_machine::describe() const {
 void qemu_machine::note_start(const stage_times& engine_stages) {
   const std::lock_guard guard(devices_lock_);
   if (destroyed_) return;
+  started_ = true;
   record_.engine_stages = engine_stages;
   if (auto saved = save_record(); !saved) log::debug("stages are not kept", log::kv("reason", saved.error().message()));
 }
@@ -369,6 +371,7 @@ void qemu_machine::note_start(const stage_times& engine_stages) {
 void qemu_machine::stage(const char* name, clock::time_point since) {
   const auto took = std::chrono::duration<double, std::milli>(clock::now() - since).count();
   const std::lock_guard guard(devices_lock_);
+  if (started_) return;  // adopted, or a device that came later
   record_.stages.emplace_back(name, took);
   if (!record_.processes.empty()) (void)save_record();
 }

@@ -112,6 +112,7 @@ class qemu_machine final : public machine {
   device_plan devices_{0};
   std::vector<child_process> share_servers_;
   std::vector<waiting_share> waiting_shares_;
+  bool started_ = false;  ///< no stage of its start any more
   unsigned rootfs_count_ = 0, share_count_ = 0, served_count_ = 0;
 
   std::atomic<bool> paused_ = false, destroyed_ = false;
