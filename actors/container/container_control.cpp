@@ -122,11 +122,19 @@ void container::kill_now() {
 }
 
 void container::on_timer(const timer_due& timer) {
+  if (timer.kind == timer_kind::save_exit) {
+    if (!unsaved_exit_) return;  // another change of the row has saved it
+    return save([this](const caf::error& e) {
+      if (e) save_exit_later();
+    });
+  }
   if (timer.ticket != timer_ticket_) return;
   switch (timer.kind) {
     case timer_kind::stop_timeout:
     case timer_kind::kill_timeout:
       if (record_.state.status == container_status::stopping) kill_now();
+      break;
+    case timer_kind::save_exit:
       break;
     case timer_kind::restart:
       if (check(stimulus::restart_due).decision != verdict::go) break;
