@@ -190,7 +190,8 @@ TEST_CASE("process 1 collects children that nobody waits for") {
   auto agent = machine.connect();
   REQUIRE(hello(*agent, greeting(1)));
   start_container(*agent, {"sleep", "1000"}, false);
-  CHECK(output_of(*agent, "o", {"sh", "-c", "for i in 1 2 3; do (sleep 2 >/dev/null 2>&1 &); done; echo left"}) == "left\n");
+  CHECK(output_of(*agent, "o", {"sh", "-c", "for i in 1 2 3; do (sleep 2 >/dev/null 2>&1 &); done; echo left"}) ==
+        "left\n");
   const std::vector<std::string> dead{"sh", "-c",
                                       "cat /proc/[0-9]*/status 2>/dev/null | grep -c 'State:.Z'; sleep 0.1"};
   const std::vector<std::string> asleep{"sh", "-c", "cat /proc/[0-9]*/comm 2>/dev/null | grep -c sleep"};
@@ -428,6 +429,12 @@ TEST_CASE("what the channel costs", "[bench]") {
     const stopwatch execs{machine};
     for (int i = 0; i < 30; ++i) (void)output_of(*agent, "b" + std::to_string(i), {"echo"});
     execs.report("exec to end of output", 30, "exec");
+  }
+  {
+    std::this_thread::sleep_for(1s);
+    const stopwatch idle{machine};
+    std::this_thread::sleep_for(5s);
+    idle.report("idle", 5, "second");
   }
   {
     const auto stdio = connect_stdio(*agent, "out", 1);
