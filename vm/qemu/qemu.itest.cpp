@@ -15,6 +15,7 @@
 #include <future>
 #include <map>
 #include <mutex>
+#include <optional>
 
 #include "guest/proto/stdio_frame.hpp"
 #include "persistence/base/fs.hpp"
@@ -253,7 +254,7 @@ TEST_CASE("vm: a container with a NIC, a volume and a shared file runs to its en
   const auto volume = in.base.root + "/volume", file = in.base.root + "/file";
   must(fs::make_dirs(volume, 0755));
   must(fs::write_file_atomic(file, "of the host\n", 0644));
-  const inner_mount inner(volume + "/inner");
+  std::optional<inner_mount> inner(volume + "/inner");
   must(fs::write_file_atomic(volume + "/inner/deep", "deep\n", 0644));
   const auto volume_token = must(box->share(opened(volume), false, true));
   const auto file_token = must(box->share(opened(file), true, false));
@@ -320,6 +321,7 @@ TEST_CASE("vm: a container with a NIC, a volume and a shared file runs to its en
   (void)wait_for<void>([&](auto done) { agent.shutdown(5s, done); });
   CHECK(wait_for_end(box->exit_fd(), 5000));
   box->destroy();
+  inner.reset();
   CHECK(in.left_behind() == "");
 }
 
