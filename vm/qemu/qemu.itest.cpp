@@ -179,6 +179,11 @@ TEST_CASE("vm: boots, serves files both ways, gets a NIC, and ends without a tra
   CHECK(faccessat(root.root.get(), "bin/busybox", X_OK, 0) == 0);
   CHECK_FALSE(root.is_path);
 
+  // Its server sees the share and nothing else of the host: a file system that is unmounted there is not kept busy.
+  const auto mounts = must(fs::read_file("/proc/" + std::to_string(pid_of(*box, "virtiofsd-rootfs")) + "/mountinfo"));
+  CHECK(split(mounts, '\n').size() < 6);
+  CHECK(mounts.find(" overlay ") != std::string::npos);
+
   const auto folder = in.base.root + "/shared", file = in.base.root + "/file", kept = in.base.root + "/kept";
   must(fs::make_dirs(folder, 0755));
   must(fs::make_dirs(kept, 0755));
