@@ -63,6 +63,24 @@ struct clean {
 };
 }  // namespace
 
+TEST_CASE("a tap is in its bridge for as long as its descriptor is open") {
+  clean after;
+  REQUIRE(ensure_bridge(bridge));
+  CHECK(create_tap({.bridge = "nobridge", .name = "tap1"}).error().code() == errc::not_found);
+  CHECK(create_tap({.bridge = "arcat0", .name = "much-too-long-name"}).error().code() == errc::invalid_argument);
+  CHECK(link_index("tap1") == 0);
+  {
+    const auto tap = create_tap({.bridge = "arcat0", .name = "tap1", .mtu = 1400});
+    REQUIRE(tap);
+    CHECK(list_veths("arcat0").value() == std::vector<std::string>{"tap1"});
+    CHECK(shell("ip link show tap1 | grep -q 'mtu 1400.*master arcat0' && ip link show tap1 | grep -q '[<,]UP[,>]'") ==
+          0);
+    CHECK_FALSE(create_tap({.bridge = "arcat0", .name = "tap1"}));
+    CHECK(link_index("tap1") != 0);
+  }
+  CHECK(link_index("tap1") == 0);
+}
+
 TEST_CASE("the bridge is made once and mended") {
   clean after;
   REQUIRE(ensure_bridge(bridge));

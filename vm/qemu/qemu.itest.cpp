@@ -15,6 +15,7 @@
 #include <future>
 #include <map>
 #include <mutex>
+#include <optional>
 
 #include "guest/proto/stdio_frame.hpp"
 #include "persistence/base/fs.hpp"
@@ -105,6 +106,16 @@ void configure(machine& box, const std::string& id) {
   must(wait_for<void>([&](auto done) { box.agent().configure(configuration, 10s, std::move(done)); }));
 }
 
+/// A file system of its own below a folder that is shared.
+struct inner_mount {
+  std::string at;
+  explicit inner_mount(std::string where) : at(std::move(where)) {
+    must(fs::make_dirs(at, 0755));
+    REQUIRE(mount("tmpfs", at.c_str(), "tmpfs", 0, "size=1m") == 0);
+  }
+  ~inner_mount() { umount2(at.c_str(), MNT_DETACH); }
+};
+
 unique_fd opened(const std::string& path) {
   return unique_fd(::open(path.c_str(), O_PATH | O_CLOEXEC));
 }
@@ -167,6 +178,11 @@ TEST_CASE("vm: boots, serves files both ways, gets a NIC, and ends without a tra
   const auto root = must(box->attach_rootfs(spec));
   CHECK(faccessat(root.root.get(), "bin/busybox", X_OK, 0) == 0);
   CHECK_FALSE(root.is_path);
+
+  // Its server sees the share and nothing else of the host: a file system that is unmounted there is not kept busy.
+  const auto mounts = must(fs::read_file("/proc/" + std::to_string(pid_of(*box, "virtiofsd-rootfs")) + "/mountinfo"));
+  CHECK(split(mounts, '\n').size() < 6);
+  CHECK(mounts.find(" overlay ") != std::string::npos);
 
   const auto folder = in.base.root + "/shared", file = in.base.root + "/file", kept = in.base.root + "/kept";
   must(fs::make_dirs(folder, 0755));
@@ -243,6 +259,8 @@ TEST_CASE("vm: a container with a NIC, a volume and a shared file runs to its en
   const auto volume = in.base.root + "/volume", file = in.base.root + "/file";
   must(fs::make_dirs(volume, 0755));
   must(fs::write_file_atomic(file, "of the host\n", 0644));
+  std::optional<inner_mount> inner(volume + "/inner");
+  must(fs::write_file_atomic(volume + "/inner/deep", "deep\n", 0644));
   const auto volume_token = must(box->share(opened(volume), false, true));
   const auto file_token = must(box->share(opened(file), true, false));
   must(vm_of(box).finish_shares());
@@ -250,7 +268,8 @@ TEST_CASE("vm: a container with a NIC, a volume and a shared file runs to its en
 
   container_plan plan;
   plan.args = {"sh", "-c",
-               "echo line; hostname; cat /shared; echo data > /volume/new; ip addr show eth0; date +%s; sleep 1; "
+               "echo line; hostname; cat /shared; cat /volume/inner/deep; echo data > /volume/new; ip addr show eth0; "
+               "date +%s; sleep 1; "
                "cat /proc/self/cgroup; read x; date +%s; id -u; grep Seccomp: /proc/self/status; exit 7"};
   plan.config["OpenStdin"] = true;
   for (const auto& [source, destination, read_only] :
@@ -293,6 +312,7 @@ TEST_CASE("vm: a container with a NIC, a volume and a shared file runs to its en
   CHECK(lines.at(0) == "line");
   CHECK(lines.at(1) == "box");
   CHECK(lines.at(2) == "of the host");
+  CHECK(lines.at(3) == "deep");
   CHECK(text.find("10.77.0.4/24") != std::string::npos);
   CHECK(text.find("02:42:0a:4d:00:02") != std::string::npos);
   CHECK(text.find("\n0\nSeccomp:\t2\n") != std::string::npos);
@@ -306,6 +326,7 @@ TEST_CASE("vm: a container with a NIC, a volume and a shared file runs to its en
   (void)wait_for<void>([&](auto done) { agent.shutdown(5s, done); });
   CHECK(wait_for_end(box->exit_fd(), 5000));
   box->destroy();
+  inner.reset();
   CHECK(in.left_behind() == "");
 }
 
@@ -362,6 +383,8 @@ TEST_CASE("vm: another daemon takes a machine over, the sweep spares it and take
   const auto id = random_hex(32);
   auto box = must(in.boot(*first, id));
   const auto root = must(box->attach_rootfs(in.rootfs(id)));
+  must(net::ensure_bridge(bridge));
+  must(box->attach_nic(nic_on_bridge("eth0", "10.77.0.5")));
   auto lost = must(in.boot(*first, random_hex(32)));
   const auto identity = must(identity_from_json(to_json(box->identity())));
   const auto lost_pid = lost->identity().pid;
@@ -384,6 +407,10 @@ TEST_CASE("vm: another daemon takes a machine over, the sweep spares it and take
   CHECK(in.left_behind().find("pid " + std::to_string(lost_pid)) == std::string::npos);
   if (paused) must(adopted->resume());
   CHECK(wait_for<agent_hello>([&](auto done) { adopted->agent().hello(second.generation(), 5s, std::move(done)); }));
+  CHECK(answers_ping("10.77.0.5"));
+  must(adopted->detach_nic("eth0"));
+  CHECK(adopted->detach_nic("eth0").error().code() == errc::not_found);
+  CHECK(soon([] { return net::link_index("tapeth0") == 0; }, 2000));
 
   // What it does not own any more it does not adopt.
   auto wrong = identity;
@@ -468,6 +495,41 @@ TEST_CASE("vm: many at once queue, and all boot; nothing is used up by it") {
     if (round == 0) before = open_files();
   }
   CHECK(soon([&] { return open_files() <= before; }, 3000));
+  CHECK(in.left_behind() == "");
+}
+
+/// Not run by itself: the daemon that the case below lets die at a failpoint.
+TEST_CASE("vm: a start in a process that dies", "[.dies]") {
+  vm_lab in;
+  in.settings.run_root = std::getenv("ARCA_DIES_RUN_ROOT");
+  in.settings.cgroup_parent = std::getenv("ARCA_DIES_CGROUP");
+  qemu_backend backend(in.settings);
+  must(net::ensure_bridge(bridge));
+  const auto id = random_hex(32);
+  auto box = must(in.boot(backend, id));
+  const auto root = must(box->attach_rootfs(in.rootfs(id)));
+  must(box->attach_nic(nic_on_bridge("eth0", "10.77.0.6")));
+  box->kill();
+  box->destroy();
+}
+
+TEST_CASE("vm: whatever a daemon that died has left is swept") {
+  vm_lab in;
+  char self[4096] = {};
+  REQUIRE(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
+  for (const auto* step : {"machine-folder", "qemu", "virtiofsd", "nic", "agent-ended"}) {
+    INFO(step);
+    const auto command = "ARCA_FAILPOINT=" + std::string(step) + ":1 ARCA_DIES_RUN_ROOT=" + in.settings.run_root +
+                         " ARCA_DIES_CGROUP=" + in.settings.cgroup_parent + " timeout 60 " + self +
+                         " '[.dies]' >/dev/null 2>&1";
+    CHECK(std::system(command.c_str()) != 0);
+    CHECK(in.left_behind() != "");
+    qemu_backend backend(in.settings);
+    backend.sweep();
+    CHECK(in.left_behind() == "");
+  }
+  must(fs::make_dirs(in.settings.run_root + "/vm/empty"));
+  qemu_backend(in.settings).sweep();
   CHECK(in.left_behind() == "");
 }
 
