@@ -602,3 +602,44 @@ TEST_CASE("vm: what is missing is named with its remedy") {
     CHECK(backend.make(order).error().code() == errc::unsupported);
   }
 }
+
+TEST_CASE("vm: how long a start takes", "[.bench]") {
+  for (const unsigned pool : {0u, 1u}) {
+    vm_lab in;
+    in.settings.pool = pool;
+    qemu_backend backend(in.settings);
+    backend.start_pool();
+    must(net::ensure_bridge(bridge));
+    std::vector<double> boots, whole;
+    for (int i = 0; i < 5; ++i) {
+      REQUIRE(soon([&] { return backend.pool().idle() == pool; }, 60'000));
+      const auto id = random_hex(32);
+      const auto begin = std::chrono::steady_clock::now();
+      auto box = must(in.boot(backend, id));
+      boots.push_back(ms_since(begin));
+      configure(*box, id);
+      auto nic = std::async(std::launch::async, [&] { return box->attach_nic(nic_on_bridge("eth0", "10.77.0.7")); });
+      const auto root = must(box->attach_rootfs(in.rootfs(id)));
+      must(nic.get());
+      container_plan plan;
+      plan.args = {"true"};
+      plan.cgroup = box->identity().cgroup;
+      agent_container container;
+      container.container_id = id;
+      container.rootfs = root.token;
+      container.oci_spec = plan.build(id);
+      exits seen;
+      seen.follow(box->agent());
+      must(wait_for<agent_started>([&](auto done) { box->agent().create_container(container, 20s, done); }));
+      whole.push_back(ms_since(begin));
+      seen.of("init");
+      if (i == 4) WARN(stages_of(*box));
+      box->kill();
+      box->destroy();
+    }
+    std::sort(boots.begin(), boots.end());
+    std::sort(whole.begin(), whole.end());
+    WARN((pool == 0 ? "cold" : "pool") << ": hello p50 " << boots[2] << " ms, container with NIC p50 " << whole[2]
+                                       << " ms (" << whole[0] << "–" << whole[4] << ")");
+  }
+}
