@@ -1,11 +1,15 @@
 #include "guest/tunnel_call.hpp"
 
 #include "guest/rpc_status.hpp"
+#include "persistence/base/tsan.hpp"
 
 namespace arca::guest {
 namespace {
 using arca::agent::v1::TunnelData;
 using arca::agent::v1::TunnelTarget;
+
+// What gRPC hands from thread to thread (persistence/base/tsan.hpp).
+[[maybe_unused]] char through_grpc;
 
 std::optional<tunnel_target> from(const TunnelTarget& target) {
   tunnel_target out;
@@ -37,7 +41,7 @@ std::optional<tunnel_target> from(const TunnelTarget& target) {
 
 tunnel_call::tunnel_call(loop& on, tunnel_opener& opener, std::function<void(tunnel_call*)> done)
     : loop_(on), opener_(opener), done_(std::move(done)), alive_(std::make_shared<tunnel_call*>(this)) {
-  StartRead(&in_);
+  receive();
 }
 
 void tunnel_call::refuse(const grpc::Status& status) {
@@ -45,6 +49,7 @@ void tunnel_call::refuse(const grpc::Status& status) {
 }
 
 void tunnel_call::OnReadDone(bool good) {
+  ARCA_TSAN_ACQUIRE(&through_grpc);
   loop_.post([this, good] {
     if (finished_) return;
     if (good) return on_message();
@@ -55,6 +60,7 @@ void tunnel_call::OnReadDone(bool good) {
 }
 
 void tunnel_call::OnWriteDone(bool good) {
+  ARCA_TSAN_ACQUIRE(&through_grpc);
   loop_.post([this, good] {
     if (finished_) return;
     if (!good) return finish(grpc::Status::CANCELLED);
@@ -65,10 +71,12 @@ void tunnel_call::OnWriteDone(bool good) {
 }
 
 void tunnel_call::OnCancel() {
+  ARCA_TSAN_ACQUIRE(&through_grpc);
   loop_.post([this] { finish(grpc::Status::CANCELLED); });
 }
 
 void tunnel_call::OnDone() {
+  ARCA_TSAN_ACQUIRE(&through_grpc);
   loop_.post([this] { done_(this); });
 }
 
@@ -99,16 +107,24 @@ void tunnel_call::opened(result<unique_fd> got) {
   if (!got) return finish(to_status(got.error()));
   relay_.emplace(loop_, std::move(*got), datagrams_, static_cast<tunnel_messages&>(*this));
   out_.set_connected(true);
+  ARCA_TSAN_RELEASE(&through_grpc);
   StartWrite(&out_);
+}
+
+void tunnel_call::receive() {
+  ARCA_TSAN_RELEASE(&through_grpc);
+  StartRead(&in_);
 }
 
 void tunnel_call::send(std::string bytes) {
   out_.set_data(std::move(bytes));
+  ARCA_TSAN_RELEASE(&through_grpc);
   StartWrite(&out_);
 }
 
 void tunnel_call::send_end() {
   out_.set_end(true);
+  ARCA_TSAN_RELEASE(&through_grpc);
   StartWrite(&out_);
 }
 
@@ -120,6 +136,7 @@ void tunnel_call::finish(const grpc::Status& status) {
   if (std::exchange(finished_, true)) return;
   *alive_ = nullptr;
   if (relay_) relay_->broken();
+  ARCA_TSAN_RELEASE(&through_grpc);
   Finish(status);
 }
 

@@ -29,7 +29,7 @@ class tunnel_call final : public grpc::ServerBidiReactor<arca::agent::v1::Tunnel
  private:
   void send(std::string bytes) override;
   void send_end() override;
-  void receive() override { StartRead(&in_); }
+  void receive() override;
   void close(result<void> how) override;
 
   void on_message();

@@ -53,13 +53,14 @@ struct agent_client::state {
 
 namespace calls {
 
-/// One unary call: holds request, reply and the channel until the callback has run.
-template <class Request, class Reply, class State>
-struct unary : std::enable_shared_from_this<unary<Request, Reply, State>> {
+/// One unary call: all that it needs until its callback has run.
+template <class Request, class Reply, class State, class Done>
+struct unary {
   grpc::ClientContext context;
   Request request;
   Reply reply;
   std::shared_ptr<State> owner;
+  Done done;
 };
 
 template <class Request, class Reply>
@@ -69,23 +70,22 @@ using method = void (proto::Agent::Stub::async::*)(grpc::ClientContext*, const R
 template <class Request, class Reply, class State, class Done>
 void start(const std::shared_ptr<State>& owner, method<Request, Reply> how, Request request,
            std::chrono::milliseconds limit, Done done) {
-  auto call = std::make_shared<unary<Request, Reply, State>>();
-  call->request = std::move(request);
-  call->owner = owner;
-  call->context.set_deadline(std::chrono::system_clock::now() + limit);
-  if (!owner->add(&call->context)) {
-    done(call->reply, error{errc::cancelled, "the machine is being closed"});
+  using call_type = unary<Request, Reply, State, Done>;
+  std::unique_ptr<call_type> made(new call_type{{}, std::move(request), {}, owner, std::move(done)});
+  made->context.set_deadline(std::chrono::system_clock::now() + limit);
+  if (!owner->add(&made->context)) {
+    made->done(made->reply, error{errc::cancelled, "the machine is being closed"});
     return;
   }
+  // A pointer is all that gRPC carries: what it would copy after this line another thread could see too early.
+  auto* call = made.release();
   auto* stub = owner->stub->async();
   ARCA_TSAN_RELEASE(&through_grpc);
-  (stub->*how)(&call->context, &call->request, &call->reply, [call, done = std::move(done)](grpc::Status status) {
+  (stub->*how)(&call->context, &call->request, &call->reply, [call](grpc::Status status) {
     ARCA_TSAN_ACQUIRE(&through_grpc);
-    call->owner->remove(&call->context);
-    if (status.ok())
-      done(call->reply, error{});
-    else
-      done(call->reply, to_error(status));
+    const std::unique_ptr<call_type> over(call);
+    over->owner->remove(&over->context);
+    over->done(over->reply, status.ok() ? error{} : to_error(status));
   });
 }
 

@@ -51,7 +51,7 @@ class direct final : public port_channel {
 
   // Fills as much of the message as there is.
   ssize_t receive(int fd, msghdr* into) {
-    const std::lock_guard lock(guard_);
+    const std::lock_guard lock(receiving_);
     into->msg_controllen = 0;
     into->msg_flags = 0;
     if (over_ || fd != current_) return 0;
@@ -70,7 +70,7 @@ class direct final : public port_channel {
   }
 
   ssize_t send(int fd, const msghdr* what) {
-    const std::lock_guard lock(guard_);
+    const std::lock_guard lock(sending_);
     if (over_ || fd != current_) {
       errno = EPIPE;
       return -1;
@@ -87,7 +87,7 @@ class direct final : public port_channel {
 
   void ended(int fd) {
     {
-      const std::lock_guard lock(guard_);
+      const std::scoped_lock lock(receiving_, sending_);
       if (fd != current_) return;
       current_ = -1;
       over_ = true;
@@ -112,7 +112,7 @@ class direct final : public port_channel {
       return acceptor_.resume({});
     }
     {
-      const std::lock_guard lock(guard_);
+      const std::scoped_lock lock(receiving_, sending_);
       current_ = fd;
       over_ = false;
     }
@@ -145,10 +145,11 @@ class direct final : public port_channel {
 
   loop& loop_;
   serve serve_;
-  std::mutex guard_;
+  // gRPC receives on one thread at a time and sends on one; an ended connection may still do either.
+  std::mutex receiving_, sending_;
   std::atomic<int> current_{-1};  ///< gRPC's descriptor
   std::atomic<int> poller_{-1};   ///< gRPC's epoll set
-  bool over_ = true;              ///< gRPC reads the end from now on
+  std::atomic<bool> over_{true};  ///< gRPC reads the end from now on
   std::string line_;              ///< that ended the connection
   std::string carry_;             ///< what gRPC's buffer had no room for
   std::array<char, port_buffer> in_;

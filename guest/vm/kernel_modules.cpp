@@ -25,8 +25,9 @@ std::string name_of_file(const std::string& path) {
 }  // namespace
 
 std::vector<std::string> module_needs(std::string_view module) {
-  constexpr std::string_view key("\0depends=", 9);
-  const auto at = module.find(key);
+  constexpr std::string_view key = "depends=";
+  size_t at = module.find(key);
+  while (at != std::string_view::npos && (at == 0 || module[at - 1] != '\0')) at = module.find(key, at + 1);
   if (at == std::string_view::npos) return {};
   module.remove_prefix(at + key.size());
   std::vector<std::string> out;
@@ -48,7 +49,10 @@ kernel_modules::kernel_modules(std::string_view order, const std::string& folder
 
 result<void> kernel_modules::load_first() {
   const std::lock_guard lock(guard_);
-  for (const auto& name : first_) ARCA_CHECK(load_with_needs(name));
+  for (const auto& name : first_) {  // in load order: nobody's needs have to be looked up
+    loaded_.insert(name);
+    ARCA_CHECK(insert(name));
+  }
   return {};
 }
 
@@ -61,12 +65,18 @@ result<void> kernel_modules::load_with_needs(const std::string& name) {
   const auto path = paths_.find(name);
   // Marked before its needs are looked at: a circle in them ends here.
   if (path == paths_.end() || !loaded_.insert(name).second) return {};
-  ARCA_TRY(file, fs::open(path->second, O_RDONLY));
   ARCA_TRY(content, fs::read_file(path->second));
   for (const auto& need : module_needs(content)) ARCA_CHECK(load_with_needs(need));
-  if (syscall(SYS_finit_module, file.get(), "", 0) == 0 || errno == EEXIST) return {};
-  loaded_.erase(name);
-  return fail_errno("load kernel module " + name);
+  auto done = insert(name);
+  if (!done) loaded_.erase(name);
+  return done;
+}
+
+result<void> kernel_modules::insert(const std::string& name) const {
+  ARCA_TRY(file, fs::open(paths_.at(name), O_RDONLY));
+  if (syscall(SYS_finit_module, file.get(), "", 0) != 0 && errno != EEXIST)
+    return fail_errno("load kernel module " + name);
+  return {};
 }
 
 }  // namespace arca::guest

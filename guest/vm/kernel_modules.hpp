@@ -23,6 +23,7 @@ class kernel_modules {
 
  private:
   result<void> load_with_needs(const std::string& name);
+  result<void> insert(const std::string& name) const;
 
   std::vector<std::string> first_;            // names
   std::map<std::string, std::string> paths_;  // by name
