@@ -32,6 +32,10 @@ struct machine_identity {
   std::string boot_id;      ///< /proc/sys/kernel/random/boot_id
 };
 
+/// JSON of an identity, as the container's row keeps it.
+std::string to_json(const machine_identity& identity);
+result<machine_identity> identity_from_json(const std::string& text);
+
 struct nic_spec {
   std::string name;                    ///< inside: "eth0"
   std::string host_name;               ///< device on the host side: "veth1a2b3c4"
@@ -75,6 +79,13 @@ class machine {
   virtual result<attached_rootfs> attach_rootfs(const rootfs_spec& rootfs) = 0;
   /// Makes an opened file or folder of the host (O_PATH) usable as a mount source inside. Returns the fd_token.
   virtual result<std::string> share(unique_fd source, bool read_only, bool recursive) = 0;
+  /// After the last share(), before the container is created.
+  virtual result<void> finish_shares() = 0;
+  /// Paths of the host mean the same inside and the kernel is the host's. Otherwise every source of a mount is shared,
+  /// devices, kernel and limits are the machine's own.
+  virtual bool on_host_kernel() const = 0;
+  /// The root file system of the container for lookups, of a machine that was adopted. `init_pid`: as the agent told.
+  virtual result<unique_fd> open_root(int64_t init_pid) = 0;
 
   virtual result<void> attach_nic(const nic_spec& nic) = 0;
   virtual result<void> detach_nic(const std::string& name) = 0;

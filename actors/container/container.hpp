@@ -33,6 +33,7 @@ class container : public tracked<container_internal::base> {
   caf::result<created_container> create(const create_container& request);
   void create_with_image(const resolved_image& image);
   void create_named(const std::string& name);
+  result<void> fits_in_vm() const;
   void acquire_volumes(size_t next);
   void make_files();
   void create_done(const result<std::vector<std::string>>& layers);

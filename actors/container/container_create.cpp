@@ -6,6 +6,7 @@
 #include "actors/container/files.hpp"
 #include "actors/model/create.hpp"
 #include "actors/model/mounts.hpp"
+#include "actors/model/validate_vm.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/log.hpp"
 
@@ -97,12 +98,24 @@ void container::create_named(const std::string& name) {
     return;
   }
   plan_ = std::move(*plan);
+  if (auto possible = record_.runtime == "vm" ? fits_in_vm() : result<void>(); !possible) {
+    create_failed(possible.error());
+    return;
+  }
   const auto dir = container_dir();
   record_.log_path = dir + "/" + record_.id + "-json.log";
   record_.hosts_path = dir + "/hosts";
   record_.hostname_path = dir + "/hostname";
   record_.resolv_path = dir + "/resolv.conf";
   acquire_volumes(0);
+}
+
+result<void> container::fits_in_vm() const {
+  ARCA_CHECK(model::fits_in_vm(record_.host_config));
+  for (const auto& mount : plan_)
+    if (const auto& how = mount.point.propagation; how.ends_with("shared") || how.ends_with("slave"))
+      return model::refuse_in_vm("mount propagation " + how);
+  return {};
 }
 
 void container::acquire_volumes(size_t next) {

@@ -1,12 +1,13 @@
 // What machine_manager and machine share, and what a machine says to itself. These messages never leave the engine.
 #pragma once
+#include <map>
 #include <memory>
 #include <string>
 
 #include "actors/core/context.hpp"
 #include "actors/protocol/machine.hpp"
 #include "vm/agent_client.hpp"
-#include "vm/namespace/namespace_backend.hpp"
+#include "vm/backend.hpp"
 
 namespace arca {
 
@@ -46,14 +47,17 @@ using machine_internal = machine_actor::extend<caf::reacts_to<machine_event>, ca
                                                caf::reacts_to<machine_process_ended>, caf::reacts_to<machine_timer>>;
 
 /// Shared by all machines of one engine and by work on the pool that outlives an actor.
-using shared_backend = std::shared_ptr<vm::namespace_backend>;
+using shared_backend = std::shared_ptr<vm::backend>;
+/// By kind, "namespace" and "vm".
+using machine_backends = std::map<std::string, shared_backend>;
+using shared_backends = std::shared_ptr<const machine_backends>;
 
 /// A machine that keeps its backend: work on the pool may hold it longer than any actor lives.
 inline std::shared_ptr<vm::machine> hold(shared_backend backend, std::unique_ptr<vm::machine> made) {
   return {made.release(), [backend = std::move(backend)](vm::machine* m) { delete m; }};
 }
 
-machine_internal spawn_machine(caf::actor_system& system, engine_context& ctx, shared_backend backend,
+machine_internal spawn_machine(caf::actor_system& system, engine_context& ctx, shared_backends backends,
                                const make_machine& order);
 
 }  // namespace arca

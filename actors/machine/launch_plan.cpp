@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <future>
 
@@ -76,17 +77,35 @@ result<std::vector<oci::mount_input>> share_mounts(vm::machine& box, const model
     m.read_only = !point.read_write;
     m.recursive = detail.recursive;
     // The host may have mounted something there since the agent copied its mount table.
-    if (point.type == "bind" || !detail.subpath.empty()) {
+    if (point.type == "bind" || !detail.subpath.empty() || !box.on_host_kernel()) {
       ARCA_TRY(fd, detail.subpath.empty() ? oci::open_bind_source(point.source, detail.create)
                                           : open_subpath(point.source, detail.subpath));
       struct stat info {};
       m.recursive = m.recursive && fstat(fd.get(), &info) == 0 && S_ISDIR(info.st_mode);
-      ARCA_TRY(token, box.share(std::move(fd), false, m.recursive));
+      ARCA_TRY(token, box.share(std::move(fd), !box.on_host_kernel() && m.read_only, m.recursive));
       sources.emplace_back(point.destination, token);
     }
     mounts.push_back(std::move(m));
   }
   return std::move(mounts);
+}
+
+/// A machine with a kernel of its own gets the files that the engine manages as shares as well.
+result<void> share_files(vm::machine& box, const oci::spec_inputs& in,
+                         std::vector<std::pair<std::string, std::string>>& sources) {
+  std::vector<std::pair<const char*, std::string>> files = {
+      {"/etc/resolv.conf", in.resolv_path}, {"/etc/hostname", in.hostname_path}, {"/etc/hosts", in.hosts_path}};
+  if (oci::flag(in.host_config, "Init")) files.emplace_back(oci::init_destination, in.init_path);
+  for (const auto& [destination, path] : files) {
+    const bool replaced = std::any_of(in.mounts.begin(), in.mounts.end(),
+                                      [&](const oci::mount_input& m) { return m.destination == destination; });
+    if (path.empty() || replaced) continue;
+    unique_fd file(::open(path.c_str(), O_PATH | O_CLOEXEC));
+    if (!file) return fail_errno("open " + path);
+    ARCA_TRY(token, box.share(std::move(file), false, false));
+    sources.emplace_back(destination, token);
+  }
+  return {};
 }
 
 std::string path_variable(const nlohmann::json& config, const nlohmann::json* more) {
@@ -113,12 +132,16 @@ std::string own_network_namespace() {
   return "/proc/" + std::to_string(getpid()) + "/ns/net";
 }
 
-oci::spec_inputs inputs_of(const model::container_record& r) {
+const oci::host_limits& limits_of(const vm::machine& box) {
+  return box.on_host_kernel() ? oci::this_host() : oci::guest_kernel();
+}
+
+oci::spec_inputs inputs_of(const vm::machine& box, const model::container_record& r) {
   const auto command = model::command_of(r);
   std::vector<std::string> args = {command.path};
   args.insert(args.end(), command.args.begin(), command.args.end());
-  return {r.id,  r.config, r.host_config,   std::move(args), {}, {}, "", "", "", docker_init(), "", {},
-          false, "",       oci::this_host()};
+  return {r.id,  r.config, r.host_config, std::move(args), {}, {}, "", "", "", docker_init(), "", {},
+          false, "",       limits_of(box)};
 }
 
 }  // namespace
@@ -182,22 +205,26 @@ result<prepared> prepare(vm::machine& box, const order& o, const std::shared_ptr
     out.root = std::make_shared<unique_fd>(std::move(rootfs.root));
     out.times.done("rootfs");
 
-    auto in = inputs_of(r);
+    auto in = inputs_of(box, r);
     ARCA_TRY(user,
              oci::resolve_user(out.root->get(), oci::text(r.config, "User"), oci::texts(r.host_config, "GroupAdd")));
     in.user = user;
     ARCA_CHECK(oci::make_working_dir(out.root->get(), oci::text(r.config, "WorkingDir"), 0, 0));
     ARCA_TRY(mounts, share_mounts(box, r, out.request.mount_sources));
     in.mounts = std::move(mounts);
-    if (oci::flag(r.host_config, "Privileged")) {
+    in.hosts_path = files.hosts;
+    in.hostname_path = files.hostname;
+    in.resolv_path = files.resolv;
+    if (!box.on_host_kernel()) ARCA_CHECK(share_files(box, in, out.request.mount_sources));
+    ARCA_CHECK(box.finish_shares());
+    if (!box.on_host_kernel()) {
+      // Its devices are its own; those of the host were refused at create.
+    } else if (oci::flag(r.host_config, "Privileged")) {
       in.devices = oci::all_devices();
     } else {
       ARCA_TRY(devices, oci::gather_devices(r.host_config));
       in.devices = std::move(devices);
     }
-    in.hosts_path = files.hosts;
-    in.hostname_path = files.hostname;
-    in.resolv_path = files.resolv;
     in.cgroups_path = box.identity().cgroup;
     in.host_network = on_host_network;
     if (on_host_network) in.network_namespace = own_network_namespace();
@@ -247,12 +274,12 @@ result<prepared_exec> prepare_exec(vm::machine& box, const model::container_reco
   if (!exec.is_object()) return fail(errc::invalid_argument, "invalid exec configuration");
   prepared_exec out;
   int root_fd = root ? root->get() : -1;
-  if (root_fd < 0 && pid > 0) {
-    out.opened_root.reset(::open(("/proc/" + std::to_string(pid) + "/root").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (root_fd < 0) {
+    ARCA_TRY(opened, box.open_root(pid));
+    out.opened_root = std::move(opened);
     root_fd = out.opened_root.get();
   }
-  if (root_fd < 0) return fail(errc::conflict, "container " + r.id + " is not running");
-  auto in = inputs_of(r);
+  auto in = inputs_of(box, r);
   auto who = oci::text(exec, "User");
   if (who.empty()) who = oci::text(r.config, "User");
   const auto user = oci::resolve_user(root_fd, who, oci::texts(r.host_config, "GroupAdd"));

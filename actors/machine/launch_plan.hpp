@@ -59,8 +59,8 @@ struct prepared_exec {
   oci::failed_launch words;
   unique_fd opened_root;  ///< holds words.root_fd when `root` was null
 };
-/// `config`: normalised exec JSON. `root`: of the container, null after an adoption (then `pid`, its init, leads
-/// there).
+/// `config`: normalised exec JSON. `root`: of the container, null after an adoption (then the machine leads there, by
+/// `pid`, that of its init).
 result<prepared_exec> prepare_exec(vm::machine& box, const model::container_record& record,
                                    const std::shared_ptr<unique_fd>& root, int64_t pid, const std::string& process_id,
                                    const std::string& config, const std::shared_ptr<process_io>& io);

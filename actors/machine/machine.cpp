@@ -10,7 +10,7 @@ namespace arca {
 namespace {
 
 using namespace std::chrono_literals;
-constexpr int boot_ms = 15'000;
+constexpr int boot_ms = 60'000;  ///< an agent takes milliseconds, a VM under software emulation seconds
 constexpr auto create_limit = 60'000ms;
 
 struct boot_outcome {
@@ -19,8 +19,6 @@ struct boot_outcome {
 };
 
 result<boot_outcome> boot(const shared_backend& backend, const launch_machine& request) {
-  if (request.runtime != "namespace")
-    return fail(errc::unsupported, "unknown or invalid runtime name: " + request.runtime);
   auto record = model::from_document(request.record);
   if (!record) return fail(record.error());
   auto order = std::make_shared<launch::order>();
@@ -31,7 +29,22 @@ result<boot_outcome> boot(const shared_backend& backend, const launch_machine& r
   const auto cgroup = backend->cgroup_of(request.container_id, request.generation,
                                          oci::text(order->record->host_config, "CgroupParent"));
   boot_outcome out;
-  out.box = hold(backend, backend->make(request.container_id, cgroup, launch::host_network(*order)));
+  vm::machine_order wanted;
+  wanted.id = request.container_id;
+  wanted.cgroup = cgroup;
+  wanted.host_network = launch::host_network(*order);
+  wanted.memory = oci::integer_or(order->record->host_config, "Memory", 0);
+  wanted.nano_cpus = oci::integer_or(order->record->host_config, "NanoCpus", 0);
+  const auto annotations = oci::text_map(order->record->host_config, "Annotations");
+  const auto annotation = [&](const char* name) {
+    const auto found = annotations.find(name);
+    return found == annotations.end() ? std::string() : found->second;
+  };
+  wanted.kernel_path = annotation("arca.vm.kernel-path");
+  wanted.initrd_path = annotation("arca.vm.initrd-path");
+  wanted.kernel_arguments = annotation("arca.vm.kernel-arguments");
+  ARCA_TRY(made, backend->make(wanted));
+  out.box = hold(backend, std::move(made));
   out.order = std::move(order);
   if (auto booted = out.box->boot(boot_ms); !booted) {
     const auto log = out.box->boot_log(2000);
@@ -45,10 +58,10 @@ result<boot_outcome> boot(const shared_backend& backend, const launch_machine& r
 
 }  // namespace
 
-machine::machine(caf::actor_config& config, engine_context& ctx, shared_backend backend, const make_machine& order)
+machine::machine(caf::actor_config& config, engine_context& ctx, shared_backends backends, const make_machine& order)
     : tracked(config, *ctx.actors, "/machines/" + order.container_id.substr(0, 12), "machine"),
       ctx_(ctx),
-      backend_(std::move(backend)),
+      backends_(std::move(backends)),
       id_(order.container_id),
       observer_(order.observer) {
   // A restarted observer makes a machine actor of its own, which adopts the machine: this one only lets go.
@@ -101,6 +114,12 @@ caf::result<machine_started> machine::begin_launch(const launch_machine& request
     promise.deliver(caf_error(errc::conflict, "the machine was launched before"));
     return promise;
   }
+  const auto kind = backends_->find(request.runtime);
+  if (kind == backends_->end()) {
+    promise.deliver(caf_error(errc::unsupported, "unknown or invalid runtime name: " + request.runtime));
+    return promise;
+  }
+  backend_ = kind->second;
   phase_ = phase::launching;
   generation_ = request.generation;
   offload(
@@ -171,7 +190,7 @@ void machine::container_started(started_promise& promise, launch::prepared& plan
   pid_ = started.pid;
   machine_started answer;
   answer.machine = vm::to_json(box_->identity());
-  answer.pid = started.pid;
+  answer.pid = host_pid(started.pid);
   answer.started_at = started.started_at;
   answer.warnings = std::move(plan.warnings);
   if (plan.stdio)
@@ -181,6 +200,11 @@ void machine::container_started(started_promise& promise, launch::prepared& plan
   promise.deliver(std::move(answer));
   watch();
   log::debug("machine started", log::kv("container", id_), plan.times.text());
+}
+
+/// What `docker inspect` shows: of a container in a VM only the VM has a process here.
+int64_t machine::host_pid(int64_t init_pid) const {
+  return box_->on_host_kernel() ? init_pid : box_->identity().pid;
 }
 
 void machine::undo(started_promise& promise, const error& why) {
@@ -199,9 +223,9 @@ void machine::undo(started_promise& promise, const error& why) {
       [this](int) { quit(); });
 }
 
-machine_internal spawn_machine(caf::actor_system& system, engine_context& ctx, shared_backend backend,
+machine_internal spawn_machine(caf::actor_system& system, engine_context& ctx, shared_backends backends,
                                const make_machine& order) {
-  return system.spawn<machine>(ctx, std::move(backend), order);
+  return system.spawn<machine>(ctx, std::move(backends), order);
 }
 
 }  // namespace arca

@@ -19,7 +19,7 @@ namespace arca {
 
 class machine : public tracked<machine_internal::base> {
  public:
-  machine(caf::actor_config& config, engine_context& ctx, shared_backend backend, const make_machine& order);
+  machine(caf::actor_config& config, engine_context& ctx, shared_backends backends, const make_machine& order);
   behavior_type make_behavior() override;
   void on_exit() override;
 
@@ -44,6 +44,7 @@ class machine : public tracked<machine_internal::base> {
   void create_container(started_promise promise, std::shared_ptr<launch::prepared> plan);
   void container_started(started_promise& promise, launch::prepared& plan, const vm::agent_started& started);
   void undo(started_promise& promise, const error& why);
+  int64_t host_pid(int64_t init_pid) const;
 
   // ---- adoption (machine_adopt.cpp)
   caf::result<adopted_machine> adopt(const adopt_machine& request);
@@ -79,13 +80,14 @@ class machine : public tracked<machine_internal::base> {
   void answered(const error& result);  ///< notices timeouts, and when the agent answers again
 
   engine_context& ctx_;
-  shared_backend backend_;
+  shared_backends backends_;
+  shared_backend backend_;  ///< of this machine's kind; null until it is launched or adopted
   const std::string id_;
   machine_observer_actor observer_;
   phase phase_ = phase::idle;
   uint64_t generation_ = 0, bindings_ = 0;
   bool unresponsive_ = false;
-  int64_t pid_ = 0;  ///< of the container's init
+  int64_t pid_ = 0;  ///< of the container's init, as the agent sees it
   std::shared_ptr<vm::machine> box_;
   std::shared_ptr<const launch::order> order_;
   std::shared_ptr<unique_fd> root_;

@@ -11,12 +11,13 @@ constexpr int adopt_ms = 3000;
 constexpr auto hello_limit = 3000ms;
 
 struct adopt_outcome {
+  shared_backend backend;
   std::shared_ptr<vm::machine> box;
   std::shared_ptr<const launch::order> order;
   std::optional<error> gone;
 };
 
-result<adopt_outcome> take_over(const shared_backend& backend, const adopt_machine& request) {
+result<adopt_outcome> take_over(const machine_backends& backends, const adopt_machine& request) {
   adopt_outcome out;
   auto record = model::from_document(request.record);
   if (!record) return fail(record.error());
@@ -26,7 +27,10 @@ result<adopt_outcome> take_over(const shared_backend& backend, const adopt_machi
   const auto identity = vm::identity_from_json(request.machine);
   if (!identity || identity->id != request.container_id)
     return fail(errc::gone, "the daemon stopped while the container was being started");
-  out.box = hold(backend, backend->reopen(*identity));
+  const auto kind = backends.find(identity->kind);
+  if (kind == backends.end()) return fail(errc::gone, "this daemon has no machines of kind " + identity->kind);
+  out.backend = kind->second;
+  out.box = hold(kind->second, kind->second->reopen(*identity));
   if (auto adopted = out.box->adopt(adopt_ms); !adopted) {
     out.gone = adopted.error();
     // What the agent cannot end any more: nothing of it may run on without an owner.
@@ -46,12 +50,13 @@ caf::result<adopted_machine> machine::adopt(const adopt_machine& request) {
   phase_ = phase::launching;
   generation_ = request.generation;
   offload(
-      this, *ctx_.port, *ctx_.pool, [backend = backend_, request] { return take_over(backend, request); },
+      this, *ctx_.port, *ctx_.pool, [backends = backends_, request] { return take_over(*backends, request); },
       [this, promise](result<adopt_outcome> out) mutable {
         if (!out) {
           promise.deliver(to_caf(out.error()));
           return quit();
         }
+        backend_ = std::move(out->backend);
         box_ = std::move(out->box);
         order_ = std::move(out->order);
         if (out->gone) return found_dead(promise, *out->gone);
@@ -88,7 +93,7 @@ void machine::adopted(adopted_promise promise, const vm::agent_hello& hello) {
     if (p.process_id == "init") {
       answer.running = !p.exit;
       answer.paused = p.paused;
-      answer.pid = p.pid;
+      answer.pid = host_pid(p.pid);
       answer.started_at = p.started_at;
       pid_ = p.exit ? 0 : p.pid;
       init_exit = p.exit;

@@ -185,15 +185,18 @@ caf::result<void> machine::update(const update_resources& request) {
     return promise;
   }
   const auto host_config = nlohmann::json::parse(request.host_config, nullptr, false);
-  call_agent<void>([id = request.container_id, resources = oci::build_resources(host_config, oci::this_host())](
-                       vm::agent_client& agent,
-                       auto done) { agent.update_resources(id, resources, launcher_limit, std::move(done)); },
-                   [promise](result<void> done) mutable {
-                     if (done)
-                       deliver_ok(promise);
-                     else
-                       promise.deliver(to_caf(done.error().wrap("Cannot update container")));
-                   });
+  call_agent<void>(
+      [id = request.container_id,
+       resources = oci::build_resources(host_config, box_->on_host_kernel() ? oci::this_host() : oci::guest_kernel())](
+          vm::agent_client& agent, auto done) {
+        agent.update_resources(id, resources, launcher_limit, std::move(done));
+      },
+      [promise](result<void> done) mutable {
+        if (done)
+          deliver_ok(promise);
+        else
+          promise.deliver(to_caf(done.error().wrap("Cannot update container")));
+      });
   return promise;
 }
 

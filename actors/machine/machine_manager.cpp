@@ -7,11 +7,28 @@
 #include "actors/core/promise.hpp"
 #include "actors/machine/internal.hpp"
 #include "persistence/base/log.hpp"
+#include "vm/namespace/namespace_backend.hpp"
 #include "vm/oci/capabilities.hpp"
 #include "vm/oci/seccomp.hpp"
+#include "vm/qemu/qemu_backend.hpp"
 
 namespace arca {
 namespace {
+
+vm::qemu_backend_settings qemu_settings(const settings& config) {
+  vm::qemu_backend_settings out;
+  out.run_root = config.run_root;
+  out.data_root = config.data_root;
+  out.guest = [config] { return vm::find_guest(config); };
+  out.qemu = config.qemu_path;
+  out.accelerator = config.vm_accelerator == "kvm"   ? vm::accelerator_choice::kvm
+                    : config.vm_accelerator == "tcg" ? vm::accelerator_choice::tcg
+                                                     : vm::accelerator_choice::automatic;
+  out.cgroup_parent = config.cgroup_parent + "-vm";
+  out.size = {static_cast<uint64_t>(config.vm_memory), static_cast<unsigned>(config.vm_cpus)};
+  out.pool = static_cast<unsigned>(config.vm_pool >= 0 ? config.vm_pool : config.default_runtime == "vm" ? 1 : 0);
+  return out;
+}
 
 class machine_manager : public tracked<machine_manager_actor::base> {
  public:
@@ -22,14 +39,17 @@ class machine_manager : public tracked<machine_manager_actor::base> {
     settings.guest_path = guest_program(ctx.config);
     settings.cgroup_parent = ctx.config.cgroup_parent;
     settings.agent_pool = ctx.config.agent_pool;
-    backend_ = std::make_shared<vm::namespace_backend>(std::move(settings));
+    machine_backends made;
+    made["namespace"] = std::make_shared<vm::namespace_backend>(std::move(settings));
+    made["vm"] = std::make_shared<vm::qemu_backend>(qemu_settings(ctx.config));
+    backends_ = std::make_shared<const machine_backends>(std::move(made));
     set_down_handler([this](caf::down_msg& down) { machines_.erase(down.source); });
   }
 
   behavior_type make_behavior() override {
     return {
         [this](const make_machine& order) -> machine_actor {
-          auto made = spawn_machine(system(), ctx_, backend_, order);
+          auto made = spawn_machine(system(), ctx_, backends_, order);
           monitor(made);
           machines_.insert(caf::actor_cast<caf::actor_addr>(made));
           return made;
@@ -45,7 +65,7 @@ class machine_manager : public tracked<machine_manager_actor::base> {
         caf::anon_send_exit(caf::actor_cast<caf::actor>(strong), caf::exit_reason::user_shutdown);
     machines_.clear();
     // Its idle agents are waited for, its threads joined: not here.
-    ctx_.pool->post([backend = std::move(backend_)]() mutable { backend.reset(); });
+    ctx_.pool->post([backends = std::move(backends_)]() mutable { backends.reset(); });
   }
 
  private:
@@ -54,9 +74,11 @@ class machine_manager : public tracked<machine_manager_actor::base> {
     auto promise = make_response_promise<void>();
     offload(
         this, *ctx_.port, *ctx_.pool,
-        [backend = backend_] {
-          backend->sweep();
-          backend->start_pool();
+        [backends = backends_] {
+          for (const auto& [kind, backend] : *backends) {
+            backend->sweep();
+            backend->start_pool();
+          }
           return 0;
         },
         [promise](int) mutable { deliver_ok(promise); });
@@ -67,7 +89,7 @@ class machine_manager : public tracked<machine_manager_actor::base> {
   }
 
   engine_context& ctx_;
-  shared_backend backend_;
+  shared_backends backends_;
   std::set<caf::actor_addr> machines_;
 };
 

@@ -86,6 +86,13 @@ template <class T>
 setter plain(T settings::*member) {
   return [member](settings& s, const json& v, const std::string& k) { s.*member = as<T>(v, k); };
 }
+setter at_least(int settings::*member, int least) {
+  return [member, least](settings& s, const json& v, const std::string& k) {
+    const int given = as<int>(v, k);
+    if (given < least) throw bad_value{k, "at least " + std::to_string(least)};
+    s.*member = given;
+  };
+}
 setter list(std::vector<std::string> settings::*member) {
   return [member](settings& s, const json& v, const std::string& k) { s.*member = strings(v, k); };
 }
@@ -140,6 +147,22 @@ const std::map<std::string, setter>& keys() {
       {"kernel-path", plain(&settings::kernel_path)},
       {"initrd-path", plain(&settings::initrd_path)},
       {"kernel-arguments", plain(&settings::kernel_arguments)},
+      {"qemu-path", plain(&settings::qemu_path)},
+      {"vm-accelerator",
+       [](settings& s, const json& v, const std::string& k) {
+         s.vm_accelerator = one_of(v, k, {"auto", "kvm", "tcg"});
+       }},
+      {"vm-memory", at_least(&settings::vm_memory, 128)},
+      {"vm-cpus", at_least(&settings::vm_cpus, 1)},
+      {"vm-pool",
+       [](settings& s, const json& v, const std::string& k) {
+         if (v == "off" || v == "auto") {
+           s.vm_pool = v == "off" ? 0 : -1;
+           return;
+         }
+         if (!v.is_number_unsigned() || v > 64) throw bad_value{k, "off, auto or a number up to 64"};
+         s.vm_pool = v.get<int>();
+       }},
       {"guest-path", plain(&settings::guest_path)},
       {"cgroup-parent", plain(&settings::cgroup_parent)},
       {"agent-pool", plain(&settings::agent_pool)},

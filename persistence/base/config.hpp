@@ -43,6 +43,11 @@ struct settings {
   int shutdown_timeout = 10;             ///< seconds a container gets to stop then
   std::string kernel_path, initrd_path;  ///< of machines of kind vm; empty: what `arca setup` made
   std::string kernel_arguments;          ///< of those, appended to Arca's own
+  std::string qemu_path = "/usr/bin/qemu-system-x86_64";
+  std::string vm_accelerator = "auto";   ///< auto (KVM where it can boot a guest), kvm, tcg
+  int vm_memory = 256;                   ///< MiB of a VM whose container has no limit
+  int vm_cpus = 1;                       ///< processors of a VM whose container has no limit
+  int vm_pool = -1;                      ///< booted, stopped VMs kept ready; -1: auto, one where VMs are the default
   std::string guest_path;                ///< arca-guest; empty: beside the arca program
   std::string cgroup_parent = "/arca";
   int agent_pool = 4;               ///< idle agents kept ready; 0 turns the pool off

@@ -21,6 +21,7 @@ import unittest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.environ.get("ARCA_BIN_DIR", os.path.join(ROOT, "build", "release", "bin"))
 SANITIZED = os.environ.get("ARCA_SANITIZE", "")  # "address", "thread": what is slow or big then says nothing
+RUNTIME = os.environ.get("ARCA_RUNTIME", "")  # "vm": every container that names no runtime gets a virtual machine
 SUPPRESSIONS = os.path.join(ROOT, "tests", "tsan.supp")
 LAB = os.path.join(ROOT, "tests", "fixtures", "lab.sh")
 CGROUP = "/sys/fs/cgroup"
@@ -36,6 +37,13 @@ def wait_for(condition, seconds=10, what="condition", step=0.02):
         if time.monotonic() > end:
             raise AssertionError("timed out after %.1f s waiting for %s" % (seconds, what))
         time.sleep(step)
+
+
+def guest_folder():
+    """DATA_ROOT/guest with a guest for virtual machines, made once for a build (arca setup, Debian's packages)."""
+    root = os.path.join(os.path.dirname(BIN), "guest")
+    subprocess.run([BIN + "/arca", "setup", "--data-root", root], check=True, stdout=subprocess.DEVNULL)
+    return root + "/guest"
 
 
 def main():
@@ -76,7 +84,17 @@ class Engine:
         self.cgroup = "/arca-" + self.name
         self.process = None
         self.log_path = self.dir + "/daemon.log"
+        if RUNTIME:
+            self.config.setdefault("default-runtime", RUNTIME)
+        if self.config.get("default-runtime") == "vm":
+            self.config.setdefault("vm-pool", "off")  # an idle machine looks like one that was left behind
+            self.install_guest()
         os.makedirs(self.dir + "/docker-config", exist_ok=True)
+
+    def install_guest(self):
+        """What arca setup does, without the time: a copy by hard links."""
+        os.makedirs(self.data, exist_ok=True)
+        subprocess.run(["cp", "-al", guest_folder(), self.data + "/guest"], check=True)
 
     # -- life
     def __enter__(self):
@@ -139,7 +157,7 @@ class Engine:
             except subprocess.TimeoutExpired:
                 self.kill9()
         # What a failed test left: the agents of this engine only, by their folder.
-        for pid in self.agents():
+        for pid in self.machines():
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -203,6 +221,13 @@ class Engine:
 
     # -- what is on the host
     def agents(self):
+        return self.processes(b"arca-guest")
+
+    def machines(self):
+        """Whatever of a machine has a process here: agents, QEMU, virtiofsd."""
+        return self.processes(b"arca-guest", b"qemu-system-x86_64", b"virtiofsd")
+
+    def processes(self, *programs):
         found = []
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
@@ -212,7 +237,7 @@ class Engine:
                     zombie = f.read().rsplit(")", 1)[1].split()[0] == "Z"
             except OSError:
                 continue
-            if not zombie and words and words[0].endswith(b"arca-guest") and any(self.run.encode() in w for w in words):
+            if not zombie and words and words[0].endswith(programs) and any(self.run.encode() in w for w in words):
                 found.append(int(pid))
         return found
 
@@ -231,12 +256,13 @@ class Engine:
         if os.path.isdir(self.data + "/containers"):
             left += ["files " + d for d in os.listdir(self.data + "/containers")]
         for base in [CGROUP] + [os.path.join(CGROUP, d) for d in (os.listdir(CGROUP) if os.path.isdir(CGROUP) else [])]:
-            path = base + self.cgroup
-            if os.path.isdir(path):
-                left += ["cgroup " + os.path.join(path, d) for d in os.listdir(path) if os.path.isdir(os.path.join(path, d))]
+            for path in (base + self.cgroup, base + self.cgroup + "-vm"):
+                if os.path.isdir(path):
+                    left += ["cgroup " + os.path.join(path, d) for d in os.listdir(path) if os.path.isdir(os.path.join(path, d))]
         with open("/proc/%d/mounts" % self.process.pid) as f:
             left += ["mount " + line.split()[1] for line in f if self.dir in line]
         left += ["link " + name for name in self.links() if name.startswith("veth")]
+        left += ["process %d" % pid for pid in self.processes(b"qemu-system-x86_64", b"virtiofsd")]
         return left
 
     def links(self):

@@ -87,7 +87,7 @@ class Run(unittest.TestCase):
     def test_networks_bridge_none_host(self):
         self.assertIn("172.17.", ENGINE.docker("run", "--rm", "busybox", "ip", "addr", "show", "eth0").out)
         self.assertEqual(ENGINE.docker("run", "--rm", "--network", "none", "busybox", "ls", "/sys/class/net").out.split(), ["lo"])
-        self.assertIn("arca0", ENGINE.docker("run", "--rm", "--network", "host", "busybox", "ls", "/sys/class/net").out)
+        self.assertIn("arca0", ENGINE.docker("run", "--rm", "--runtime", "namespace", "--network", "host", "busybox", "ls", "/sys/class/net").out)
         hosts = ENGINE.docker("run", "--rm", "--add-host", "db:10.0.0.9", "busybox", "cat", "/etc/hosts").out
         self.assertIn("10.0.0.9\tdb", hosts)
 

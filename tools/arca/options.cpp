@@ -29,6 +29,8 @@ const std::vector<text_flag>& text_flags() {
       {"kernel-path", &settings::kernel_path, "kernel of virtual machines"},
       {"initrd-path", &settings::initrd_path, "initramfs of virtual machines"},
       {"kernel-arguments", &settings::kernel_arguments, "further kernel arguments of virtual machines"},
+      {"qemu-path", &settings::qemu_path, "QEMU's program"},
+      {"vm-accelerator", &settings::vm_accelerator, "auto, kvm or tcg"},
       {"guest-path", &settings::guest_path, "the arca-guest program"},
       {"cgroup-parent", &settings::cgroup_parent, "parent of all cgroups"},
   };
@@ -185,7 +187,8 @@ result<settings> daemon_options::resolve() const {
   // The same checks as for the file: a wrong word is an error that names the setting.
   settings checked;
   for (const auto& [key, value] : text_)
-    if (key == "log-level" || key == "log-format" || key == "default-runtime" || key == "log-driver")
+    if (key == "log-level" || key == "vm-accelerator" || key == "log-format" || key == "default-runtime" ||
+        key == "log-driver")
       ARCA_CHECK(apply_config(checked, "{\"" + key + "\": " + go_quote(value) + "}", "command line"));
   return s;
 }

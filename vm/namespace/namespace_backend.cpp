@@ -4,7 +4,6 @@
 #include <sys/syscall.h>
 
 #include <csignal>
-#include <nlohmann/json.hpp>
 
 #include "persistence/base/fs.hpp"
 #include "persistence/base/log.hpp"
@@ -28,36 +27,6 @@ constexpr int shutdown_ms = 3000;  ///< the agent's own limit is 2 s
 
 }  // namespace
 
-std::string to_json(const machine_identity& m) {
-  const nlohmann::json document = {{"kind", m.kind},      {"id", m.id},   {"dir", m.dir},
-                                   {"cgroup", m.cgroup},  {"pid", m.pid}, {"start_time", m.start_time},
-                                   {"boot_id", m.boot_id}};
-  return document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
-
-result<machine_identity> identity_from_json(const std::string& text) {
-  const auto document = nlohmann::json::parse(text, nullptr, false);
-  if (!document.is_object()) return fail(errc::invalid_argument, "a machine's identity is not JSON");
-  machine_identity m;
-  const auto read = [&](const char* name, std::string& into) {
-    if (const auto at = document.find(name); at != document.end() && at->is_string()) into = at->get<std::string>();
-  };
-  read("kind", m.kind);
-  read("id", m.id);
-  read("dir", m.dir);
-  read("cgroup", m.cgroup);
-  read("boot_id", m.boot_id);
-  if (const auto at = document.find("pid"); at != document.end() && at->is_number_integer()) m.pid = at->get<int64_t>();
-  if (const auto at = document.find("start_time"); at != document.end() && at->is_number_integer())
-    m.start_time = at->get<uint64_t>();
-  const auto plain = [](const std::string& path) {
-    return starts_with(path, "/") && path.find("/..") == std::string::npos;
-  };
-  if (m.id.empty() || !plain(m.dir) || !plain(m.cgroup) || m.cgroup == "/")
-    return fail(errc::invalid_argument, "a machine's identity is incomplete");
-  return m;
-}
-
 namespace_backend::namespace_backend(namespace_settings settings)
     : settings_(std::move(settings)),
       machines_dir_(settings_.run_root + "/machines"),
@@ -80,14 +49,14 @@ std::string namespace_backend::cgroup_of(const std::string& id, uint64_t generat
   return generation > 1 ? path + '-' + std::to_string(generation) : path;
 }
 
-std::unique_ptr<machine> namespace_backend::make(const std::string& id, const std::string& cgroup, bool host_network) {
+result<std::unique_ptr<machine>> namespace_backend::make(const machine_order& order) {
   machine_identity identity;
   identity.kind = "namespace";
-  identity.id = id;
-  identity.cgroup = cgroup;
+  identity.id = order.id;
+  identity.cgroup = order.cgroup;
   identity.boot_id = host_boot_id();
-  own({}, cgroup);
-  return std::make_unique<namespace_machine>(*this, std::move(identity), host_network);
+  own({}, order.cgroup);
+  return std::make_unique<namespace_machine>(*this, std::move(identity), order.host_network);
 }
 
 std::unique_ptr<machine> namespace_backend::reopen(const machine_identity& identity) {

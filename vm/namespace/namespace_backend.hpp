@@ -6,8 +6,7 @@
 #include <set>
 #include <string>
 
-#include "vm/exit_watch.hpp"
-#include "vm/machine.hpp"
+#include "vm/backend.hpp"
 #include "vm/namespace/agent_pool.hpp"
 
 namespace arca::vm {
@@ -19,27 +18,17 @@ struct namespace_settings {
   int agent_pool = 4;
 };
 
-/// JSON of an identity, as the container's row keeps it.
-std::string to_json(const machine_identity& identity);
-result<machine_identity> identity_from_json(const std::string& text);
-
-class namespace_backend {
+class namespace_backend final : public backend {
  public:
   explicit namespace_backend(namespace_settings settings);
 
-  /// Fills the pool of idle agents from now on.
-  void start_pool() { pool_.fill(); }
-  /// Before boot(). `cgroup` is the path of the container's group.
-  std::unique_ptr<machine> make(const std::string& id, const std::string& cgroup, bool host_network);
-  /// Before adopt(). The identity is not believed yet.
-  std::unique_ptr<machine> reopen(const machine_identity& identity);
-  /// "/arca/<id>", another one for each start of a container: the group of the start before may still be going away.
-  std::string cgroup_of(const std::string& id, uint64_t generation, const std::string& parent = {}) const;
-  /// Ends agents, removes folders and groups that belong to no machine of this backend. Blocks for up to some seconds.
-  void sweep();
-
-  exit_watch& exits() { return exits_; }
-  uint64_t generation() const { return generation_; }  ///< of this daemon, for hello
+  void start_pool() override { pool_.fill(); }
+  result<std::unique_ptr<machine>> make(const machine_order& order) override;
+  std::unique_ptr<machine> reopen(const machine_identity& identity) override;
+  std::string cgroup_of(const std::string& id, uint64_t generation, const std::string& parent) const override;
+  void sweep() override;
+  exit_watch& exits() override { return exits_; }
+  uint64_t generation() const override { return generation_; }
 
   // For namespace_machine: what belongs to whom.
   agent_pool& pool() { return pool_; }

@@ -171,6 +171,13 @@ result<std::string> namespace_machine::share(unique_fd source, bool read_only, b
   return hand_over(tree.get(), "mount");
 }
 
+result<unique_fd> namespace_machine::open_root(int64_t init_pid) {
+  const auto path = "/proc/" + std::to_string(init_pid) + "/root";
+  unique_fd root(init_pid > 0 ? ::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC) : -1);
+  if (!root) return fail(errc::conflict, "container " + identity_.id + " is not running");
+  return root;
+}
+
 result<void> namespace_machine::attach_nic(const nic_spec& nic) {
   const unique_fd netns(::open(("/proc/" + std::to_string(identity_.pid) + "/ns/net").c_str(), O_RDONLY | O_CLOEXEC));
   if (!netns) return fail_errno("network namespace of the machine");

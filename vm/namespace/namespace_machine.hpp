@@ -23,6 +23,9 @@ class namespace_machine final : public machine {
                                   uint64_t first_sequence) override;
   result<attached_rootfs> attach_rootfs(const rootfs_spec& rootfs) override;
   result<std::string> share(unique_fd source, bool read_only, bool recursive) override;
+  result<void> finish_shares() override { return {}; }
+  bool on_host_kernel() const override { return true; }
+  result<unique_fd> open_root(int64_t init_pid) override;
   result<void> attach_nic(const nic_spec& nic) override;
   result<void> detach_nic(const std::string& name) override;
   result<void> pause() override;

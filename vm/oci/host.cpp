@@ -101,6 +101,21 @@ const host_limits& this_host() {
   return host;
 }
 
+const host_limits& guest_kernel() {
+  static const host_limits guest = [] {
+    host_limits limits;
+    limits.bounding_caps = (uint64_t{1} << all_capabilities().size()) - 1;
+    limits.may_raise_rlimits = true;
+    limits.cgroup_v2 = true;
+    limits.cgroup_always_private = true;  // the groups above are the agent's, not the host's
+    limits.architecture = this_host().architecture;
+    limits.kernel_major = 6;
+    limits.kernel_minor = 1;
+    return limits;
+  }();
+  return guest;
+}
+
 std::vector<device> all_devices() {
   std::vector<device> found;
   collect("/dev", 0, found);

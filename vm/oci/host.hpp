@@ -17,12 +17,15 @@ struct host_limits {
   std::map<std::string, rlimit> rlimits;  ///< hard limits of this process, by "RLIMIT_NOFILE"; absent: unlimited
   bool may_raise_rlimits = false;         ///< CAP_SYS_RESOURCE
   bool cgroup_v2 = false;
-  bool swap_limit = true;    ///< the memory controller counts swap
-  std::string architecture;  ///< "amd64", "arm64": GOARCH
+  bool cgroup_always_private = false;  ///< a container never sees the groups above its own
+  bool swap_limit = true;              ///< the memory controller counts swap
+  std::string architecture;            ///< "amd64", "arm64": GOARCH
   int kernel_major = 0, kernel_minor = 0;
 };
 /// Of this process and kernel, read once.
 const host_limits& this_host();
+/// Of the kernel in a virtual machine (arca setup's, 6.1): the agent there may do everything.
+const host_limits& guest_kernel();
 
 struct device {
   std::string path;  ///< inside

@@ -126,8 +126,9 @@ result<json> namespaces_of(const spec_inputs& in) {
     const auto mode = text(hc, field);
     if (mode_is_container(mode))
       return fail(errc::unsupported, std::string(field) + " \"" + mode + "\" is not supported by this version of Arca");
-    const bool own =
-        std::string_view(type) == "cgroup" ? mode == "private" || (mode.empty() && in.host.cgroup_v2) : mode != "host";
+    const bool own = std::string_view(type) == "cgroup"
+                         ? mode == "private" || in.host.cgroup_always_private || (mode.empty() && in.host.cgroup_v2)
+                         : mode != "host";
     if (own) list.push_back({{"type", type}});
   }
   // Without a network entry the container shares the network namespace of its launcher: the machine's.

@@ -79,10 +79,13 @@ void become(const child_work& work, child_failure& failure) {
   if (work.mount_count > 0) {
     if (unshare(CLONE_NEWNS) != 0) return failed("make a mount namespace");
     if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return failed("keep mounts to itself");
-    for (size_t i = 0; i < work.mount_count; ++i)
-      if (syscall(SYS_move_mount, work.mounts[i].tree, "", AT_FDCWD, work.mounts[i].target.c_str(),
-                  MOVE_MOUNT_F_EMPTY_PATH) != 0)
+    for (size_t i = 0; i < work.mount_count; ++i) {
+      const auto* target = work.mounts[i].target.c_str();
+      if (syscall(SYS_move_mount, work.mounts[i].tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) != 0)
         return failed("attach a mount");
+      // A clone is a peer of the shared mount that it was made of: what is attached to it would appear there.
+      if (::mount(nullptr, target, nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return failed("keep a mount to itself");
+    }
   }
   if (work.open_files > 0) {
     rlimit limit{};

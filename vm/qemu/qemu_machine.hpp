@@ -41,9 +41,10 @@ class qemu_machine final : public machine {
   result<unique_fd> connect_stdio(const std::string& container, const std::string& process,
                                   uint64_t first_sequence) override;
   result<attached_rootfs> attach_rootfs(const rootfs_spec& rootfs) override;
-  bool shares_host_paths() const { return false; }
+  bool on_host_kernel() const override { return false; }
+  result<unique_fd> open_root(int64_t init_pid) override;
   result<std::string> share(unique_fd source, bool read_only, bool recursive) override;
-  result<void> finish_shares();
+  result<void> finish_shares() override;
   result<void> attach_nic(const nic_spec& nic) override;
   result<void> detach_nic(const std::string& name) override;
   result<void> pause() override;

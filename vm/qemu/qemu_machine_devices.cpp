@@ -26,7 +26,7 @@ constexpr auto device_limit = 20s;
 constexpr auto unplug_limit = 10s;
 constexpr unsigned queue_size = 1024;
 
-/// "rootfs", then "rootfs2": a pod's machine has several.
+/// "root", then "root2": a pod's machine has several.
 std::string numbered(const char* tag, unsigned count) {
   return count == 1 ? tag : tag + std::to_string(count);
 }
@@ -187,6 +187,17 @@ result<machine::attached_rootfs> qemu_machine::attach_rootfs(const rootfs_spec& 
   attached.root = std::move(root);
   attached.token = plan.tag;
   return attached;
+}
+
+result<unique_fd> qemu_machine::open_root(int64_t) {
+  const std::lock_guard guard(devices_lock_);
+  for (const auto& p : record_.processes) {
+    if (p.name != std::string("virtiofsd-") + vm_start::rootfs_tag) continue;
+    // Its server has made it its own root.
+    unique_fd root(::open(("/proc/" + std::to_string(p.pid) + "/root").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (root && start_time_of(static_cast<pid_t>(p.pid)) == p.start_time) return root;
+  }
+  return fail(errc::conflict, "container " + identity_.id + " is not running");
 }
 
 result<std::string> qemu_machine::share(unique_fd source, bool read_only, bool recursive) {

@@ -82,10 +82,14 @@ std::string read_output(int socket) {
   }
 }
 
-result<running> run(namespace_backend& backend, const lab& in, const std::string& id, container_plan plan) {
+result<running> run(backend& backend, const lab& in, const std::string& id, container_plan plan) {
   running r;
-  plan.cgroup = backend.cgroup_of(id, 1);
-  r.box = backend.make(id, plan.cgroup, false);
+  plan.cgroup = backend.cgroup_of(id, 1, {});
+  machine_order order;
+  order.id = id;
+  order.cgroup = plan.cgroup;
+  ARCA_TRY(box, backend.make(order));
+  r.box = std::move(box);
   ARCA_CHECK(r.box->boot(5000));
   auto& agent = r.box->agent();
   agent_configuration configuration;

@@ -43,6 +43,6 @@ struct running {
   unique_fd stdio;
   agent_started started;
 };
-result<running> run(namespace_backend& backend, const lab& in, const std::string& id, container_plan plan);
+result<running> run(backend& backend, const lab& in, const std::string& id, container_plan plan);
 
 }  // namespace arca::vm::testing
