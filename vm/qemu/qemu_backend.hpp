@@ -34,7 +34,8 @@ struct qemu_backend_settings {
   accelerator_choice accelerator = accelerator_choice::automatic;
   std::string cgroup_parent = "/arca-vm";
   machine_size size{256, 1};  ///< of machines of containers without limits
-  unsigned pool = 0;          ///< stopped machines kept ready, about 200 MB each under TCG
+  /// Stopped machines kept ready, about 200 MB each under TCG; not given: as automatic_pool_size finds.
+  std::optional<unsigned> pool = 0;
 };
 
 class qemu_machine;

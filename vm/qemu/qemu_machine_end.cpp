@@ -16,6 +16,7 @@ constexpr int end_ms = 2000, cgroup_patience_ms = 4000;
 }  // namespace
 
 result<void> qemu_machine::kill_containers() {
+  if (!qemu_.pidfd || has_ended(qemu_.pidfd.get())) return {};
   if (client_ && qmp_) {
     if (paused_.exchange(false)) (void)qmp_->call("cont", json::object(), agent_limit);
     const auto sent = wait_for<void>(
