@@ -18,15 +18,21 @@ using namespace arca::vm::testing;
 using namespace std::chrono_literals;
 
 namespace {
-/// A /dev/kvm for everybody, where there is one, in a mount namespace of this program: QEMU has a user of its own.
+/// A mount namespace of this program, whose mounts are shared as systemd's are: what a machine mounts must not come
+/// back.
+bool leave_mounts_alone() {
+  return unshare(CLONE_NEWNS) == 0 && mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+         mount(nullptr, "/", nullptr, MS_REC | MS_SHARED, nullptr) == 0;
+}
+
+/// A /dev/kvm for everybody, where there is one: QEMU has a user of its own.
 void open_kvm_to_all() {
   struct stat info {};
   if (stat("/dev/kvm", &info) != 0) return;
   char dir[] = "/tmp/arca-kvm-XXXXXX";
-  if (mkdtemp(dir) == nullptr || unshare(CLONE_NEWNS) != 0) std::abort();
+  if (mkdtemp(dir) == nullptr) std::abort();
   const auto node = std::string(dir) + "/kvm";
-  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
-      mount("tmpfs", dir, "tmpfs", 0, nullptr) != 0 || mknod(node.c_str(), S_IFCHR | 0666, info.st_rdev) != 0 ||
+  if (mount("tmpfs", dir, "tmpfs", 0, nullptr) != 0 || mknod(node.c_str(), S_IFCHR | 0666, info.st_rdev) != 0 ||
       chmod(node.c_str(), 0666) != 0 || mount(node.c_str(), "/dev/kvm", nullptr, MS_BIND, nullptr) != 0 ||
       umount2(dir, MNT_DETACH) != 0)
     std::abort();
@@ -39,7 +45,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "skipped: %s\n", guest.error().message().c_str());
     return 4;
   }
-  if (unshare(CLONE_NEWNET) != 0) {
+  if (unshare(CLONE_NEWNET) != 0 || !leave_mounts_alone()) {
     std::perror("this test needs root: unshare");
     return 1;
   }
@@ -67,7 +73,7 @@ TEST_CASE("vm: boots, serves files both ways, gets a NIC, and ends without a tra
   CHECK_FALSE(root.is_path);
 
   // Its server sees the share and nothing else of the host: a file system that is unmounted there is not kept busy.
-  const auto mounts = must(fs::read_file("/proc/" + std::to_string(pid_of(*box, "virtiofsd-rootfs")) + "/mountinfo"));
+  const auto mounts = must(fs::read_file("/proc/" + std::to_string(pid_of(*box, root_server)) + "/mountinfo"));
   CHECK(split(mounts, '\n').size() < 6);
   CHECK(mounts.find(" overlay ") != std::string::npos);
 

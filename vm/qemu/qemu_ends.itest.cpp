@@ -52,7 +52,7 @@ TEST_CASE("vm: another daemon takes a machine over, the sweep spares it and take
   CHECK(second.reopen(wrong)->adopt(500).error().code() == errc::gone);
   auto again = second.reopen(identity);
   must(again->adopt(10'000));
-  const auto server = pid_of(*again, "virtiofsd-rootfs");
+  const auto server = pid_of(*again, root_server);
   ::kill(server, SIGKILL);
   CHECK(wait_for_end(again->exit_fd(), 1000));
   again->destroy();
@@ -100,8 +100,7 @@ TEST_CASE("vm: the end of a file server is the end of the machine") {
   const auto id = random_hex(32);
   auto box = must(in.boot(backend, id));
   const auto root = must(box->attach_rootfs(in.rootfs(id)));
-  const auto server = pid_of(*box, "virtiofsd-rootfs");
-  REQUIRE(server > 0);
+  const auto server = pid_of(*box, root_server);
   CHECK_FALSE(has_ended(box->exit_fd()));
   const auto begin = std::chrono::steady_clock::now();
   ::kill(server, SIGKILL);

@@ -9,6 +9,7 @@
 #include <map>
 #include <mutex>
 
+#include "guest/proto/vm_start.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/text.hpp"
 #include "vm/cgroup.hpp"
@@ -40,10 +41,14 @@ inline std::string stages_of(const machine& box) {
   return text;
 }
 
+inline const std::string root_server = std::string("virtiofsd-") + vm_start::rootfs_tag;
+
+/// Never 0: that would be the test's own group.
 inline pid_t pid_of(const machine& box, const std::string& name) {
   for (const auto& p : must(read_machine_record(box.identity().dir)).processes)
-    if (p.name == name) return static_cast<pid_t>(p.pid);
-  return 0;
+    if (p.name == name && p.pid > 0) return static_cast<pid_t>(p.pid);
+  FAIL("no process " + name);
+  return -1;
 }
 
 inline result<void> write_inside(machine& box, const std::string& path, const std::string& content) {
