@@ -388,6 +388,12 @@ caf::result<json_document> container::top(const top_container& request) {
     promise.deliver(caf_error(errc::conflict, "container " + record_.id + " is not running"));
     return promise;
   }
+  if (record_.runtime == "vm") {
+    promise.deliver(caf_error(errc::unsupported,
+                              "docker top of a container in a virtual machine is not supported by Arca yet; docker exec "
+                              "can run its ps"));
+    return promise;
+  }
   list_processes l;
   l.container_id = record_.id;
   this->request(machine_, caf::infinite, std::move(l))
