@@ -64,6 +64,7 @@ TEST_CASE("vm: a start in a process that dies", "[.dies]") {
   vm_lab in;
   in.settings.run_root = std::getenv("ARCA_DIES_RUN_ROOT");
   in.settings.cgroup_parent = std::getenv("ARCA_DIES_CGROUP");
+  must(fs::write_file_atomic(std::getenv("ARCA_DIES_NOTE"), in.base.root));  // nobody tidies it but the other side
   qemu_backend backend(in.settings);
   must(net::ensure_bridge(bridge));
   const auto id = random_hex(32);
@@ -78,13 +79,15 @@ TEST_CASE("vm: whatever a daemon that died has left is swept") {
   vm_lab in;
   char self[4096] = {};
   REQUIRE(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
+  const auto note = in.base.root + "/note";
   for (const auto* step : {"machine-folder", "qemu", "virtiofsd", "nic", "agent-ended"}) {
     INFO(step);
     const auto command = "ARCA_FAILPOINT=" + std::string(step) + ":1 ARCA_DIES_RUN_ROOT=" + in.settings.run_root +
-                         " ARCA_DIES_CGROUP=" + in.settings.cgroup_parent + " timeout 60 " + self +
-                         " '[.dies]' >/dev/null 2>&1";
+                         " ARCA_DIES_CGROUP=" + in.settings.cgroup_parent + " ARCA_DIES_NOTE=" + note + " timeout 60 " +
+                         self + " '[.dies]' >/dev/null 2>&1";
     CHECK(std::system(command.c_str()) != 0);
     CHECK(in.left_behind() != "");
+    must(fs::remove_tree(must(fs::read_file(note))));
     qemu_backend backend(in.settings);
     backend.sweep();
     CHECK(in.left_behind() == "");
