@@ -105,6 +105,7 @@ TEST_CASE("vm: kill_containers ends the container; without its agent, the machin
   const auto id = random_hex(32);
   auto box = must(in.boot(backend, id));
   const auto root = must(box->attach_rootfs(in.rootfs(id)));
+  must(box->finish_shares());
   container_plan plan;
   plan.args = {"sleep", "1000"};
   configure(*box, id);
@@ -160,6 +161,7 @@ TEST_CASE("vm: a start from the pool") {
     const auto took = ms_since(begin);
     configure(*box, id);
     const auto root = must(box->attach_rootfs(in.rootfs(id)));
+    must(box->finish_shares());
     WARN("from the pool in " << took << " ms, with its root file system in " << ms_since(begin) << " ms");
     CHECK(took < 1000);
     CHECK(must(read_machine_record(box->identity().dir)).id == id);
@@ -211,6 +213,7 @@ TEST_CASE("vm: how long a start takes", "[.bench]") {
       configure(*box, id);
       auto nic = std::async(std::launch::async, [&] { return box->attach_nic(nic_on_bridge("eth0", "10.77.0.7")); });
       const auto root = must(box->attach_rootfs(in.rootfs(id)));
+      must(box->finish_shares());
       must(nic.get());
       container_plan plan;
       plan.args = {"true"};

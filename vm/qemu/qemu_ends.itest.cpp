@@ -16,6 +16,7 @@ TEST_CASE("vm: another daemon takes a machine over, the sweep spares it and take
   const auto id = random_hex(32);
   auto box = must(in.boot(*first, id));
   const auto root = must(box->attach_rootfs(in.rootfs(id)));
+  must(box->finish_shares());
   must(net::ensure_bridge(bridge));
   must(box->attach_nic(nic_on_bridge("eth0", "10.77.0.5")));
   auto lost = must(in.boot(*first, random_hex(32)));
@@ -70,6 +71,7 @@ TEST_CASE("vm: a start in a process that dies", "[.dies]") {
   const auto id = random_hex(32);
   auto box = must(in.boot(backend, id));
   const auto root = must(box->attach_rootfs(in.rootfs(id)));
+  must(box->finish_shares());
   must(box->attach_nic(nic_on_bridge("eth0", "10.77.0.6")));
   box->kill();
   box->destroy();
@@ -103,6 +105,7 @@ TEST_CASE("vm: the end of a file server is the end of the machine") {
   const auto id = random_hex(32);
   auto box = must(in.boot(backend, id));
   const auto root = must(box->attach_rootfs(in.rootfs(id)));
+  must(box->finish_shares());
   const auto server = pid_of(*box, root_server);
   CHECK_FALSE(has_ended(box->exit_fd()));
   const auto begin = std::chrono::steady_clock::now();
@@ -119,6 +122,7 @@ TEST_CASE("vm: QEMU killed by somebody, its files' servers go with it") {
   const auto id = random_hex(32);
   auto box = must(in.boot(backend, id));
   const auto root = must(box->attach_rootfs(in.rootfs(id)));
+  must(box->finish_shares());
   ::kill(static_cast<pid_t>(box->identity().pid), SIGKILL);
   CHECK(wait_for_end(box->exit_fd(), 3000));
   const auto path = box->identity().cgroup;

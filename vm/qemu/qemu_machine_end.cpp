@@ -41,6 +41,7 @@ void qemu_machine::destroy() {
   const auto& tree = cgroup_tree::host();
   (void)tree.kill(identity_.cgroup);  // also what was started before it had a descriptor
   if (qemu_.pidfd) wait_for_end(qemu_.pidfd.get(), end_ms);
+  (void)finish_rootfs();  // it fails soon: QEMU is gone
   {
     const std::lock_guard guard(devices_lock_);
     for (const auto& server : share_servers_) {
