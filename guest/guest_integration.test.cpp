@@ -79,7 +79,9 @@ TEST_CASE("a container that cannot start says why and leaves nothing") {
   CHECK(m.hello().processes_size() == 0);
   CHECK(access((m.dir + "/bundle-c1").c_str(), F_OK) != 0);
   CHECK(access((m.dir + "/crun/c1").c_str(), F_OK) != 0);
-  CHECK(m.create({"true"}).ok());
+  status = m.create({"true"});
+  INFO(status.error_message());
+  CHECK(status.ok());
   CHECK(m.wait().code() == 0);
   CHECK(m.create({"true"}).error_code() == grpc::StatusCode::ALREADY_EXISTS);
 }

@@ -1,6 +1,6 @@
 // How processes of containers are made. In a namespace machine an OCI runtime does it (crun_launcher), because there it
-// is the security boundary; in a VM the agent will do it itself. Everything else about a process - its bytes, its end,
-// signals, freezing, numbers - is the same for both and needs no launcher.
+// is the security boundary; in a VM the agent does it itself (native_launcher). Everything else about a process - its
+// bytes, its end, signals, freezing, numbers - is the same for both and needs no launcher.
 //
 // All calls are made on the loop and do not wait; `done` is called once, on the loop, perhaps before the call returns.
 // A process that was launched becomes a child of the agent (a subreaper), so that reaper sees its end.

@@ -171,13 +171,18 @@ void native_launcher::create_container(create_spec spec, std::function<void(resu
         [this, made, it = std::weak_ptr(*it), id = spec.container_id, done = std::move(done)](result<launched> got) {
           const auto launch = it.lock();
           if (!got) {
-            made->group.kill_all();
-            // The process still stands in the cgroup for a moment.
-            if (launch && launch->pid > 0)
-              reaper_.expect(launch->pid, [made](int) { made->tree.remove(); });
-            else
+            if (!launch || launch->pid == 0) {
               made->tree.remove();
-            return done(fail(got.error()));
+              return done(fail(got.error()));
+            }
+            // Answered when nothing is left: the process stands in its cgroup for a moment yet.
+            kill(launch->pid, SIGKILL);
+            made->group.kill_all();
+            reaper_.expect(launch->pid, [made, done, why = got.error()](int) {
+              made->tree.remove();
+              done(fail(why));
+            });
+            return;
           }
           made->pid = got->pid;
           made->init = std::move(launch->pidfd);

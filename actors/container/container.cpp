@@ -112,7 +112,20 @@ void container::show(done then) {
 
 void container::save(done then) {
   request(s_.ctx.store, caf::infinite, row_of(record_))
-      .then([this, then] { show(then); }, [then](caf::error& e) { then(std::move(e)); });
+      .then(
+          [this, then] {
+            if (unsaved_exit_) acknowledge_exit_of(std::exchange(unsaved_exit_, nullptr));
+            show(then);
+          },
+          [then](caf::error& e) { then(std::move(e)); });
+}
+
+/// The exit is safe: the machine may forget it and end.
+void container::acknowledge_exit_of(const machine_actor& machine) {
+  acknowledge_exit ack;
+  ack.container_id = record_.id;
+  ack.process_id = "init";
+  request(machine, caf::infinite, std::move(ack)).then([] {}, [](caf::error&) { /* the machine is gone already */ });
 }
 
 void container::save_behind() {

@@ -98,6 +98,9 @@ class container : public tracked<container_internal::base> {
   /// Commits the row, then shows it in the directory, then calls `then`.
   void save(done then);
   /// Commits the row without waiting for it (the store keeps the order).
+  void acknowledge_exit_of(const machine_actor& machine);
+  void save_exit_later();
+  void end_unsaved_machine(std::function<void()> then);
   void save_behind();
   void show(done then);
   container_entry entry() const;
@@ -130,6 +133,7 @@ class container : public tracked<container_internal::base> {
   model::container_record record_;
   std::shared_ptr<process_io> io_;
   machine_actor machine_;
+  machine_actor unsaved_exit_;  ///< it keeps the exit that could not be saved (a full disk), until it can
   std::vector<waiter> waiters_;
   std::deque<std::function<void()>> later_;  ///< requests that wait for the end of a start or stop
   std::vector<done> on_stopped_;             ///< called after the next exit has been committed

@@ -122,11 +122,19 @@ void container::kill_now() {
 }
 
 void container::on_timer(const timer_due& timer) {
+  if (timer.kind == timer_kind::save_exit) {
+    if (!unsaved_exit_) return;  // another change of the row has saved it
+    return save([this](const caf::error& e) {
+      if (e) save_exit_later();
+    });
+  }
   if (timer.ticket != timer_ticket_) return;
   switch (timer.kind) {
     case timer_kind::stop_timeout:
     case timer_kind::kill_timeout:
       if (record_.state.status == container_status::stopping) kill_now();
+      break;
+    case timer_kind::save_exit:
       break;
     case timer_kind::restart:
       if (check(stimulus::restart_due).decision != verdict::go) break;
@@ -378,6 +386,12 @@ caf::result<json_document> container::top(const top_container& request) {
   auto promise = make_response_promise<json_document>();
   if (!machine_ || record_.state.status == container_status::starting) {
     promise.deliver(caf_error(errc::conflict, "container " + record_.id + " is not running"));
+    return promise;
+  }
+  if (record_.runtime == "vm") {
+    promise.deliver(caf_error(errc::unsupported,
+                              "docker top of a container in a virtual machine is not supported by Arca yet; docker exec "
+                              "can run its ps"));
     return promise;
   }
   list_processes l;

@@ -259,9 +259,19 @@ void container::init_exited(const machine_exited& report) {
     }
   }
   save([this, was_stopping](const caf::error& e) {
-    if (e) log::error("exit not saved", log::kv("container", record_.id), log::kv("reason", from_caf(e).message()));
-    after_exit(was_stopping);
+    if (!e) return after_exit(was_stopping);
+    // A full disk: clients see the exit, the machine keeps it until it is saved, or until a later daemon asks.
+    log::error("exit not saved", log::kv("container", record_.id), log::kv("reason", from_caf(e).message()));
+    unsaved_exit_ = std::exchange(machine_, nullptr);
+    save_exit_later();
+    show([this, was_stopping](const caf::error&) { after_exit(was_stopping); });
   });
+}
+
+void container::save_exit_later() {
+  timer_due timer;
+  timer.kind = timer_kind::save_exit;
+  delayed_send(this, std::chrono::seconds(2), std::move(timer));
 }
 
 void container::after_exit(bool was_stopping) {
@@ -276,13 +286,7 @@ void container::after_exit(bool was_stopping) {
   answer_waiters(state.status == container_status::restarting
                      ? std::initializer_list<std::string_view>{"next-exit"}
                      : std::initializer_list<std::string_view>{"not-running", "next-exit"});
-  if (machine_) {
-    acknowledge_exit ack;
-    ack.container_id = record_.id;
-    ack.process_id = "init";
-    request(machine_, caf::infinite, std::move(ack)).then([] {}, [](caf::error&) { /* the machine is gone already */ });
-    machine_ = nullptr;
-  }
+  if (machine_) acknowledge_exit_of(std::exchange(machine_, nullptr));
   execs_.clear();
   release_endpoints release;
   release.container_id = record_.id;

@@ -92,9 +92,7 @@ void container::begin_remove(bool volumes, done finished) {
     request(s_.ctx.volumes, caf::infinite, std::move(v))
         .then([forget] { forget(); }, [forget](caf::error&) { forget(); });
   };
-  save([this, release, failed](const caf::error&) {
-    io_->finish();
-    s_.ctx.processes->erase(record_.id, "init");
+  auto files = [this, release, failed] {
     offload(
         this, *s_.ctx.port, *s_.ctx.pool, [dir = container_dir()] { return fs::remove_tree(dir); },
         [release, failed](const result<void>& removed) {
@@ -104,7 +102,23 @@ void container::begin_remove(bool volumes, done finished) {
           else
             failed(removed.error());
         });
+  };
+  save([this, files](const caf::error&) {
+    io_->finish();
+    s_.ctx.processes->erase(record_.id, "init");
+    end_unsaved_machine(files);
   });
+}
+
+/// A machine that keeps an exit keeps the root file system too: files that are deleted under it give no space back.
+void container::end_unsaved_machine(std::function<void()> then) {
+  if (!unsaved_exit_) return then();
+  auto machine = std::exchange(unsaved_exit_, nullptr);
+  await_callback<bool>(
+      this, *s_.ctx.port,
+      [machine](std::function<void(bool)> ended) { machine->attach_functor([ended] { ended(true); }); },
+      [then = std::move(then)](bool) { then(); });
+  acknowledge_exit_of(machine);
 }
 
 }  // namespace arca

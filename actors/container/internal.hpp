@@ -32,9 +32,9 @@ struct resume_container {
   ARCA_MESSAGE(resume_container, daemon_start)
 };
 /// A timer of the container: which one, and for which generation of its start.
-enum class timer_kind : uint8_t { stop_timeout, kill_timeout, restart };
+enum class timer_kind : uint8_t { stop_timeout, kill_timeout, restart, save_exit };
 inline std::string to_string(timer_kind k) {
-  return k == timer_kind::restart ? "restart" : "stop";
+  return k == timer_kind::restart ? "restart" : k == timer_kind::save_exit ? "save_exit" : "stop";
 }
 struct timer_due {
   timer_kind kind = timer_kind::restart;

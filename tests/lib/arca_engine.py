@@ -241,6 +241,15 @@ class Engine:
                 found.append(int(pid))
         return found
 
+    def machine_of(self, container):
+        """The process of this running container's machine: its agent, or QEMU."""
+        pid = self.json("GET", "/containers/%s/json" % container)["State"]["Pid"]
+        if pid in self.processes(b"qemu-system-x86_64"):
+            return pid
+        agents = [agent for agent in self.agents() if self.child_of(agent, container)]
+        assert len(agents) == 1, agents
+        return agents[0]
+
     def child_of(self, agent, container):
         """Whether this agent is the one that holds the container's init."""
         pid = self.json("GET", "/containers/%s/json" % container)["State"]["Pid"]

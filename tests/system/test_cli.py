@@ -102,12 +102,13 @@ class Run(unittest.TestCase):
 
 class Lifecycle(unittest.TestCase):
     def test_stop_start_restart_pause_and_ps(self):
-        ENGINE.docker("run", "-d", "--name", "life", "busybox", "sh", "-c", "trap 'exit 5' TERM; while :; do sleep 0.05; done")
+        ENGINE.docker("run", "-d", "--name", "life", "busybox", "sh", "-c", "trap 'exit 5' TERM; echo up; while :; do sleep 0.05; done")
         self.assertIn("life", ENGINE.docker("ps").out)
         ENGINE.docker("pause", "life")
         self.assertIn("(Paused)", ENGINE.docker("ps").out)
         ENGINE.docker("unpause", "life")
         ENGINE.docker("restart", "life")
+        wait_for(lambda: ENGINE.docker("logs", "life").out == "up\nup\n", 10, "the trap to be set")
         ENGINE.docker("stop", "life")
         self.assertIn("Exited (5)", ENGINE.docker("ps", "-a", "--filter", "name=life").out)
         ENGINE.docker("start", "life")

@@ -58,8 +58,8 @@ class Crash(unittest.TestCase):
 
     def test_a_container_that_was_frozen_without_a_pause_thaws(self):
         # What a daemon leaves that dies between freezing and killing (cgroup v1 has no cgroup.kill).
-        self.e.docker("run", "-d", "--name", "cold", "busybox", "sleep", "300")
-        self.e.docker("run", "-d", "--name", "paused", "busybox", "sleep", "300")
+        for name in ("cold", "paused"):
+            self.e.docker("run", "-d", "--runtime", "namespace", "--name", name, "busybox", "sleep", "300")
         self.e.docker("pause", "paused")
         cid = self.e.json("GET", "/containers/cold/json")["Id"]
         self.e.kill9()

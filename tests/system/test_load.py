@@ -26,7 +26,7 @@ class Load(unittest.TestCase):
 
     def one(self, n):
         e = self.e
-        body = {"Image": "busybox", "Cmd": ["sh", "-c", "echo out %d; sleep 30" % n],
+        body = {"Image": "busybox", "Cmd": ["sh", "-c", "echo out %d; sleep 300" % n],
                 "HostConfig": {"NetworkMode": "none" if n % 2 else "bridge"}}
         cid = e.json("POST", "/containers/create", body)["Id"]
         e.json("POST", "/containers/%s/start" % cid)
@@ -101,15 +101,14 @@ class Load(unittest.TestCase):
         e = self.e
         frozen = e.docker("run", "-d", "--name", "frozen", "busybox", "sleep", "300").out.strip()
         e.docker("run", "-d", "--name", "other", "busybox", "sleep", "300")
-        agents = [p for p in e.agents() if e.child_of(p, frozen)]
-        self.assertEqual(len(agents), 1)
+        machine = e.machine_of(frozen)
 
         def run_exec():
             x = e.json("POST", "/containers/other/exec", {"Cmd": ["true"]})["Id"]
             e.http("POST", "/exec/%s/start" % x, {"Detach": False})
         listing = lambda: e.http("GET", "/containers/json")  # noqa: E731
         before = self.timings(listing, 1000), self.timings(run_exec, EXECS)
-        os.kill(agents[0], signal.SIGSTOP)
+        os.kill(machine, signal.SIGSTOP)
         try:
             threading.Thread(target=lambda: e.http("POST", "/containers/frozen/exec", {"Cmd": ["true"]}), daemon=True).start()
             after = self.timings(listing, 1000), self.timings(run_exec, EXECS)
@@ -131,7 +130,7 @@ class Load(unittest.TestCase):
             self.assertEqual(e.json("GET", "/containers/frozen/json")["State"]["Status"], "exited")
         finally:
             try:
-                os.kill(agents[0], signal.SIGCONT)
+                os.kill(machine, signal.SIGCONT)
             except ProcessLookupError:
                 pass
         e.docker("rm", "-f", "frozen", "other")

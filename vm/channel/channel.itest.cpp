@@ -46,9 +46,9 @@ result<unique_fd> open_tunnel(agent_client& agent, const agent_tunnel& where) {
 }
 // A container of busybox that lives as long as its machine.
 constexpr const char* container_id = "c1";
-void start_container(agent_client& agent, const std::vector<std::string>& argv) {
+void start_container(agent_client& agent, const std::vector<std::string>& argv, bool own_pids = true) {
   REQUIRE(call([&](auto done) { agent.configure({"machine1", "host1", "", "", {}}, limit, done); }));
-  const nlohmann::json spec = {
+  nlohmann::json spec = {
       {"ociVersion", "1.0.2"},
       {"root", {{"path", "rootfs"}}},
       {"hostname", "box"},
@@ -63,6 +63,7 @@ void start_container(agent_client& agent, const std::vector<std::string>& argv) 
       {"linux",
        {{"cgroupsPath", "/arca/c1"},
         {"namespaces", {{{"type", "pid"}}, {{"type", "mount"}}, {{"type", "ipc"}}, {{"type", "uts"}}}}}}};
+  if (!own_pids) spec["linux"]["namespaces"].erase(0);
   agent_container what;
   what.container_id = container_id;
   what.oci_spec = spec.dump();
@@ -182,6 +183,22 @@ TEST_CASE("a machine takes its seed and its clock from Hello") {
   char end = 0;
   CHECK(recv(stdio->get(), &end, 1, 0) == 0);
   CHECK(console_has(machine, "2033-05-18T03:33:"));
+}
+
+TEST_CASE("process 1 collects children that nobody waits for") {
+  test_machine machine;
+  auto agent = machine.connect();
+  REQUIRE(hello(*agent, greeting(1)));
+  start_container(*agent, {"sleep", "1000"}, false);
+  CHECK(output_of(*agent, "o", {"sh", "-c", "for i in 1 2 3; do (sleep 2 >/dev/null 2>&1 &); done; echo left"}) ==
+        "left\n");
+  const std::vector<std::string> dead{"sh", "-c",
+                                      "cat /proc/[0-9]*/status 2>/dev/null | grep -c 'State:.Z'; sleep 0.1"};
+  const std::vector<std::string> asleep{"sh", "-c", "cat /proc/[0-9]*/comm 2>/dev/null | grep -c sleep"};
+  CHECK(output_of(*agent, "p", asleep) == "4\n");
+  std::this_thread::sleep_for(3s);
+  CHECK(output_of(*agent, "q", asleep) == "1\n");
+  CHECK(output_of(*agent, "r", dead) == "0\n");
 }
 
 TEST_CASE("bytes of processes and connections of a machine") {
@@ -412,6 +429,12 @@ TEST_CASE("what the channel costs", "[bench]") {
     const stopwatch execs{machine};
     for (int i = 0; i < 30; ++i) (void)output_of(*agent, "b" + std::to_string(i), {"echo"});
     execs.report("exec to end of output", 30, "exec");
+  }
+  {
+    std::this_thread::sleep_for(1s);
+    const stopwatch idle{machine};
+    std::this_thread::sleep_for(5s);
+    idle.report("idle", 5, "second");
   }
   {
     const auto stdio = connect_stdio(*agent, "out", 1);

@@ -163,4 +163,8 @@ TEST_CASE("machine sizes") {
   CHECK(size((512ll << 20) + 1, 100'000'000) == std::pair(uint64_t{609}, 1u));
   CHECK(size(0, 64'000'000'000) == std::pair(uint64_t{256}, 4u));
   CHECK(size(INT64_MAX, INT64_MAX).second == 4);
+  CHECK(automatic_pool_size(64 << 10, 1) == 0);
+  CHECK(automatic_pool_size(4095, 8) == 0);
+  CHECK(automatic_pool_size(4096, 2) == 1);
+  CHECK(automatic_pool_size(16 << 10, 2) == 2);
 }

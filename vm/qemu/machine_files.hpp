@@ -26,7 +26,7 @@ inline constexpr const char* lock = "lock";
 }  // namespace machine_file
 
 struct recorded_process {
-  std::string name;  ///< "qemu", "virtiofsd-rootfs"
+  std::string name;  ///< "qemu", "virtiofsd-root"
   int64_t pid = 0;
   uint64_t start_time = 0;
 };

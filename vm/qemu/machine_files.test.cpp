@@ -41,7 +41,7 @@ TEST_CASE("a machine's record is what it was, and nobody else's to read") {
   r.accelerator = "tcg";
   r.memory_mib = 256;
   r.cpus = 2;
-  r.processes = {{"qemu", 17, 4711}, {"virtiofsd-rootfs", 18, 4712}};
+  r.processes = {{"qemu", 17, 4711}, {"virtiofsd-root", 18, 4712}};
   r.stages = {{"queue", 0.5}, {"boot", 1600}};
   r.engine_stages = {{"files", 0.3}, {"create", 12}};
   r.devices = {{"ports", 4}};

@@ -23,4 +23,9 @@ machine_size machine_size_of(int64_t memory, int64_t nano_cpus, const machine_si
   return size;
 }
 
+unsigned automatic_pool_size(uint64_t available_mib, unsigned host_cpus) {
+  if (host_cpus < 2 || available_mib < 4096) return 0;
+  return available_mib < 16384 ? 1 : 2;
+}
+
 }  // namespace arca::vm

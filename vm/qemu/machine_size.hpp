@@ -13,4 +13,8 @@ struct machine_size {
 /// (its cgroup inside keeps it): its machine gets more, for the kernel and the agent. At most `host_cpus` processors.
 machine_size machine_size_of(int64_t memory, int64_t nano_cpus, const machine_size& otherwise, unsigned host_cpus);
 
+/// How many stopped machines a host has room for beside its work: none below 4 GiB of available memory or with one
+/// processor (a refill would take it from the starts), then one, two from 16 GiB on.
+unsigned automatic_pool_size(uint64_t available_mib, unsigned host_cpus);
+
 }  // namespace arca::vm

@@ -1,6 +1,7 @@
 #include "vm/qemu/qemu_backend.hpp"
 
 #include <csignal>
+#include <cstdlib>
 
 #include "persistence/base/fs.hpp"
 #include "persistence/base/log.hpp"
@@ -24,6 +25,14 @@ error no_qemu(const std::string& program) {
   return {errc::unsupported, "virtual machines need " + program + ": install the package qemu-system-x86"};
 }
 
+/// MemAvailable of /proc/meminfo.
+uint64_t available_memory_mib() {
+  for (const auto& line : split(fs::read_file("/proc/meminfo", 1u << 20).value_or(std::string()), '\n'))
+    if (starts_with(line, "MemAvailable:"))
+      return std::strtoull(line.c_str() + sizeof "MemAvailable:", nullptr, 10) / 1024;
+  return 0;
+}
+
 }  // namespace
 
 qemu_backend::qemu_backend(qemu_backend_settings settings)
@@ -33,7 +42,7 @@ qemu_backend::qemu_backend(qemu_backend_settings settings)
       tsc_khz_(tsc_khz_of(fs::read_file("/proc/cpuinfo", 4u << 20).value_or(std::string()))),
       boots_(host_cpus()),
       logs_(loop_),
-      pool_(*this, settings_.pool) {
+      pool_(*this, settings_.pool ? *settings_.pool : automatic_pool_size(available_memory_mib(), host_cpus())) {
   if (auto made = fs::make_dirs(machines_dir_, 0700); !made)
     log::error("the run folder cannot be made", log::kv("reason", made.error().message()));
 }

@@ -34,8 +34,9 @@ struct qemu_backend_settings {
   std::string qemu = "/usr/bin/qemu-system-x86_64";
   accelerator_choice accelerator = accelerator_choice::automatic;
   std::string cgroup_parent = "/arca-vm";
-  machine_size size{256, 1};                           ///< of machines of containers without limits
-  unsigned pool = 0;                                   ///< stopped machines kept ready, about 200 MB each under TCG
+  machine_size size{256, 1};  ///< of machines of containers without limits
+  /// Stopped machines kept ready, about 200 MB each under TCG; not given: as automatic_pool_size finds.
+  std::optional<unsigned> pool = 0;
   std::function<void(const kvm_verdict&)> on_verdict;  ///< called on the thread that found it; may be empty
 };
 

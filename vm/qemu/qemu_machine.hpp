@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -92,6 +93,8 @@ class qemu_machine final : public machine {
                     const std::function<json(const plugged_device&)>& device_options,
                     const std::string& remove_backend);
   result<void> mount_inside(const agent_mount& what);
+  result<void> finish_rootfs();
+  result<void> serve_waiting_shares();
   void watch_share(const child_process& server);
 
   /// Notes how long a stage of the start took.
@@ -112,7 +115,8 @@ class qemu_machine final : public machine {
   device_plan devices_{0};
   std::vector<child_process> share_servers_;
   std::vector<waiting_share> waiting_shares_;
-  bool started_ = false;  ///< no stage of its start any more
+  bool started_ = false;                    ///< no stage of its start any more
+  std::future<result<void>> rootfs_ready_;  ///< shared and mounted beside what the caller does until finish_shares
   unsigned rootfs_count_ = 0, share_count_ = 0, served_count_ = 0;
 
   std::atomic<bool> paused_ = false, destroyed_ = false;

@@ -176,16 +176,22 @@ result<machine::attached_rootfs> qemu_machine::attach_rootfs(const rootfs_spec& 
     const std::lock_guard guard(devices_lock_);
     plan.tag = numbered(vm_start::rootfs_tag, ++rootfs_count_);
   }
-  plan.entries.push_back({root.get(), "", true});
-  ARCA_CHECK(serve_share(plan));
-  agent_mount mount;
-  mount.type = "virtiofs";
-  mount.source = plan.tag;
-  mount.token = plan.tag;
-  ARCA_CHECK(mount_inside(mount));
-  stage("rootfs", since);
+  unique_fd tree(fcntl(root.get(), F_DUPFD_CLOEXEC, 3));
+  if (!tree) return fail_errno("a descriptor of the root file system");
   attached.root = std::move(root);
   attached.token = plan.tag;
+  rootfs_ready_ = std::async(std::launch::async,
+                             [this, plan = std::move(plan), tree = std::move(tree), since]() mutable -> result<void> {
+                               plan.entries.push_back({tree.get(), "", true});
+                               ARCA_CHECK(serve_share(plan));
+                               agent_mount mount;
+                               mount.type = "virtiofs";
+                               mount.source = plan.tag;
+                               mount.token = plan.tag;
+                               ARCA_CHECK(mount_inside(mount));
+                               stage("rootfs", since);
+                               return {};
+                             });
   return attached;
 }
 
@@ -224,7 +230,17 @@ result<std::string> qemu_machine::share(unique_fd source, bool read_only, bool r
   return "share-" + std::to_string(share_count_);
 }
 
+result<void> qemu_machine::finish_rootfs() {
+  return rootfs_ready_.valid() ? rootfs_ready_.get() : result<void>{};
+}
+
 result<void> qemu_machine::finish_shares() {
+  const auto shared = serve_waiting_shares();
+  const auto root = finish_rootfs();
+  return root ? shared : root;
+}
+
+result<void> qemu_machine::serve_waiting_shares() {
   const auto since = clock::now();
   std::vector<waiting_share> shares;
   share_plan plan;

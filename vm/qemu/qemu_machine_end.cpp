@@ -16,6 +16,7 @@ constexpr int end_ms = 2000, cgroup_patience_ms = 4000;
 }  // namespace
 
 result<void> qemu_machine::kill_containers() {
+  if (!qemu_.pidfd || has_ended(qemu_.pidfd.get())) return {};
   if (client_ && qmp_) {
     if (paused_.exchange(false)) (void)qmp_->call("cont", json::object(), agent_limit);
     const auto sent = wait_for<void>(
@@ -40,6 +41,7 @@ void qemu_machine::destroy() {
   const auto& tree = cgroup_tree::host();
   (void)tree.kill(identity_.cgroup);  // also what was started before it had a descriptor
   if (qemu_.pidfd) wait_for_end(qemu_.pidfd.get(), end_ms);
+  (void)finish_rootfs();  // it fails soon: QEMU is gone
   {
     const std::lock_guard guard(devices_lock_);
     for (const auto& server : share_servers_) {

@@ -104,6 +104,7 @@ result<running> run(backend& backend, const lab& in, const std::string& id, cont
   ARCA_CHECK(fs::make_dirs(dir + "/work", 0700));
   ARCA_TRY(rootfs, r.box->attach_rootfs({{in.layer}, dir + "/upper", dir + "/work", false}));
   r.rootfs = std::move(rootfs);
+  ARCA_CHECK(r.box->finish_shares());
   agent_container container;
   container.container_id = id;
   container.rootfs = r.rootfs.token;

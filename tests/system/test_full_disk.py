@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""A full disk: errors are clear, what a client was told stays true, also across a crash, and with space again all goes on."""
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from arca_engine import Engine, busybox_archive, main, wait_for  # noqa: E402
+
+FILL = "echo before; cat /dev/zero > /full 2>/dev/null; exit 7"
+
+
+class FullDisk(unittest.TestCase):
+    def setUp(self):
+        self.e = Engine()
+        os.makedirs(self.e.data)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", self.e.data], check=True)
+        self.addCleanup(lambda: subprocess.run(["umount", "-l", self.e.data], check=True))
+        self.e.keep = True  # the folder goes after the mount: clean-ups run in reverse
+        self.e.__enter__()
+        self.addCleanup(self.e.close)
+        self.e.docker("load", "-i", busybox_archive("/tmp/" + self.e.name + ".tar"))
+        os.unlink("/tmp/" + self.e.name + ".tar")
+
+    def fill(self):
+        r = self.e.docker("run", "--name", "filler", "busybox", "sh", "-c", FILL, check=False)
+        self.assertEqual((r.returncode, r.out), (7, "before\n"))
+
+    def state(self, name):
+        return self.e.json("GET", "/containers/%s/json" % name)["State"]
+
+    def test_an_exit_that_cannot_be_saved_is_known_and_saved_later(self):
+        self.fill()
+        for shown in (self.state("filler"), self.e.json("GET", "/containers/json?all=1")[0]):
+            self.assertIn(shown.get("Status", shown.get("State")).split()[0].lower(), "exited")
+        self.assertEqual(self.state("filler")["ExitCode"], 7)
+        r = self.e.docker("run", "busybox", "true", check=False)
+        self.assertEqual(r.returncode, 125)
+        self.assertRegex(r.err, "full|No space left")
+        # The row says "running": the agent has kept the exit for the next daemon.
+        self.e.kill9()
+        self.e.start()
+        wait_for(lambda: self.state("filler")["Status"] == "exited", 10, "the exit after the crash")
+        self.assertEqual(self.state("filler")["ExitCode"], 7)
+        self.e.docker("rm", "filler")
+        self.assertEqual(self.e.docker("run", "--rm", "busybox", "echo", "again").out, "again\n")
+        wait_for(lambda: self.e.leftovers_of_containers() == ["mount " + self.e.data], 10, "nothing but our own mount to be left")
+        self.e.terminate()
+        wait_for(lambda: not self.e.machines(), 5, "the last agent to end")
+
+    def test_space_again_saves_the_exit(self):
+        self.e.docker("run", "-d", "--name", "holder", "busybox", "sh", "-c", "cat /dev/zero > /full 2>/dev/null; sleep 300")
+        wait_for(lambda: os.statvfs(self.e.data).f_bavail == 0, 20, "the disk to be full")
+        r = self.e.docker("exec", "holder", "true", check=False)
+        self.assertEqual(r.returncode, 0, r.err)  # needs no disk
+        self.e.docker("kill", "holder")
+        wait_for(lambda: self.state("holder")["Status"] == "exited", 10, "the exit")
+        self.e.docker("rm", "holder")
+        self.assertEqual(self.e.docker("run", "--rm", "busybox", "echo", "again").out, "again\n")
+
+    def test_an_image_that_does_not_fit_leaves_nothing(self):
+        archive = self.e.dir + "/big.tar"
+        with tarfile.open(archive, "w") as tar:
+            for n in range(3):
+                member = tarfile.TarInfo("blob%d" % n)
+                member.size = 30 << 20
+                tar.addfile(member, io.BytesIO(os.urandom(30 << 20)))
+        used = os.statvfs(self.e.data).f_bfree
+        r = self.e.docker("import", archive, "big:1", check=False)
+        self.assertNotEqual(r.returncode, 0)
+        self.assertIn("space left on device", (r.out + r.err).lower())
+        self.assertNotIn("big", self.e.docker("images").out)
+        os.unlink(archive)
+        wait_for(lambda: os.statvfs(self.e.data).f_bfree > used - 64, 10, "the space to come back")
+        self.assertEqual(self.e.docker("run", "--rm", "busybox", "echo", "fits").out, "fits\n")
+
+
+if __name__ == "__main__":
+    main()
