@@ -390,8 +390,8 @@ caf::result<json_document> container::top(const top_container& request) {
   }
   if (record_.runtime == "vm") {
     promise.deliver(caf_error(errc::unsupported,
-                              "docker top of a container in a virtual machine is not supported by Arca yet; docker exec "
-                              "can run its ps"));
+                              "docker top of a container in a virtual machine is not supported by Arca yet; docker "
+                              "exec can run its ps"));
     return promise;
   }
   list_processes l;

@@ -71,6 +71,7 @@ TEST_CASE("vm: boots, serves files both ways, gets a NIC, and ends without a tra
   const auto root = must(box->attach_rootfs(spec));
   CHECK(faccessat(root.root.get(), "bin/busybox", X_OK, 0) == 0);
   CHECK_FALSE(root.is_path);
+  must(box->finish_shares());
 
   // Its server sees the share and nothing else of the host: a file system that is unmounted there is not kept busy.
   const auto mounts = must(fs::read_file("/proc/" + std::to_string(pid_of(*box, root_server)) + "/mountinfo"));

@@ -1,6 +1,8 @@
 // Stands in for the event bus in tests of single managers: keeps what is published.
 #pragma once
 #include <caf/typed_event_based_actor.hpp>
+#include <chrono>
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -15,9 +17,12 @@ namespace arca::testing {
 struct collected_events {
   std::mutex lock;
   std::vector<publish_event> all;
-  /// "action id" of each, and forgets them.
-  std::vector<std::string> take() {
-    const std::lock_guard guard(lock);
+  std::condition_variable arrived;
+  /// "action id" of each, and forgets them. Waits for `count`, 5 s at most: an answer may overtake the events before
+  /// it.
+  std::vector<std::string> take(size_t count) {
+    std::unique_lock guard(lock);
+    arrived.wait_for(guard, std::chrono::seconds(5), [&] { return all.size() >= count; });
     std::vector<std::string> out;
     for (const auto& e : all) out.push_back(e.action + ' ' + e.actor_id);
     all.clear();
@@ -33,6 +38,7 @@ class event_collector : public tracked<event_bus_actor::base> {
     return {[this](const publish_event& e) {
               const std::lock_guard guard(into_->lock);
               into_->all.push_back(e);
+              into_->arrived.notify_all();
             },
             [](const subscribe_events&) { return stream_id{0}; }};
   }
