@@ -33,7 +33,14 @@ void event_stream::end(const grpc::Status& status) {
   if (!std::exchange(over_, true)) Finish(status);
 }
 
+// gRPC hands the stream from thread to thread.
+void event_stream::OnCancel() {
+  ARCA_TSAN_ACQUIRE(this);
+  end(grpc::Status::CANCELLED);
+}
+
 void event_stream::OnWriteDone(bool good) {
+  ARCA_TSAN_ACQUIRE(this);
   const std::lock_guard lock(guard_);
   queue_.pop_front();
   if (over_) return;
@@ -46,6 +53,7 @@ void event_stream::OnWriteDone(bool good) {
 }
 
 void event_stream::OnDone() {
+  ARCA_TSAN_ACQUIRE(this);
   { const std::lock_guard lock(guard_); }  // who called Finish may still be leaving
   done_(this);
 }

@@ -9,6 +9,7 @@
 
 #include "guest/agent.hpp"
 #include "guest/proto/agent.grpc.pb.h"
+#include "persistence/base/tsan.hpp"
 
 namespace arca::guest {
 
@@ -17,13 +18,13 @@ void fill(arca::agent::v1::Exit& into, const exit_record& r);
 class event_stream final : public grpc::ServerWriteReactor<arca::agent::v1::Event> {
  public:
   /// `done` is called on a gRPC thread when gRPC is through with the stream, which may then be deleted.
-  explicit event_stream(std::function<void(event_stream*)> done) : done_(std::move(done)) {}
+  explicit event_stream(std::function<void(event_stream*)> done) : done_(std::move(done)) { ARCA_TSAN_RELEASE(this); }
 
   void push(const event& what);
   void end(const grpc::Status& status);
 
   void OnWriteDone(bool good) override;
-  void OnCancel() override { end(grpc::Status::CANCELLED); }
+  void OnCancel() override;
   void OnDone() override;
 
  private:

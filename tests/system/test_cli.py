@@ -120,7 +120,7 @@ class Lifecycle(unittest.TestCase):
     def test_restart_policy(self):
         ENGINE.docker("run", "-d", "--name", "again", "--restart", "on-failure:2", "busybox", "sh", "-c", "exit 3")
         wait_for(lambda: ENGINE.json("GET", "/containers/again/json")["RestartCount"] == 2 and
-                 ENGINE.json("GET", "/containers/again/json")["State"]["Status"] == "exited", 10, "two restarts")
+                 ENGINE.json("GET", "/containers/again/json")["State"]["Status"] == "exited", 60, "two restarts")
         ENGINE.docker("rm", "again")
 
     def test_exec(self):
