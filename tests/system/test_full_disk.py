@@ -8,15 +8,17 @@ import tarfile
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from arca_engine import Engine, busybox_archive, main, wait_for  # noqa: E402
+from arca_engine import RUNTIME, Engine, busybox_archive, guest_folder, main, wait_for  # noqa: E402
 
-FILL = "echo before; cat /dev/zero > /full 2>/dev/null; exit 7"
+FULL = "dd if=/dev/zero of=/full bs=1M count=64 conv=fsync 2>/dev/null"
+FILL = "echo before; " + FULL + "; exit 7"
 
 
 class FullDisk(unittest.TestCase):
     def setUp(self):
-        self.e = Engine()
-        os.makedirs(self.e.data)
+        current = guest_folder() + "/current" if RUNTIME == "vm" else ""  # it would fill the small disk
+        self.e = Engine(config={"kernel-path": current + "/vmlinux", "initrd-path": current + "/initrd"} if current else None)
+        os.makedirs(self.e.data, exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", self.e.data], check=True)
         self.addCleanup(lambda: subprocess.run(["umount", "-l", self.e.data], check=True))
         self.e.keep = True  # the folder goes after the mount: clean-ups run in reverse
@@ -52,7 +54,7 @@ class FullDisk(unittest.TestCase):
         wait_for(lambda: not self.e.machines(), 5, "the last agent to end")
 
     def test_space_again_saves_the_exit(self):
-        self.e.docker("run", "-d", "--name", "holder", "busybox", "sh", "-c", "cat /dev/zero > /full 2>/dev/null; sleep 300")
+        self.e.docker("run", "-d", "--name", "holder", "busybox", "sh", "-c", FULL + "; sleep 300")
         wait_for(lambda: os.statvfs(self.e.data).f_bavail == 0, 20, "the disk to be full")
         r = self.e.docker("exec", "holder", "true", check=False)
         self.assertEqual(r.returncode, 0, r.err)  # needs no disk
