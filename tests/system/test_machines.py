@@ -277,5 +277,38 @@ class Refused(unittest.TestCase):
             e.docker("run", "--rm", "busybox", "true")
 
 
+
+class GiveBack(unittest.TestCase):
+    """What a container frees is the host's again at once, or nearly: memory by free page reporting, disk by deletion."""
+
+    def test_memory(self):
+        ENGINE.docker("run", "-d", "--name", "hungry", "-m", "1400m", "--tmpfs", "/t:size=1100m", "busybox", "sleep", "1000")
+        self.addCleanup(ENGINE.docker, "rm", "-f", "hungry")
+        qemu = inspect("hungry")["State"]["Pid"]
+
+        def resident():
+            with open("/proc/%d/status" % qemu) as f:
+                return next(int(line.split()[1]) // 1024 for line in f if line.startswith("VmRSS:"))
+        idle = resident()
+        ENGINE.docker("exec", "hungry", "dd", "if=/dev/zero", "of=/t/x", "bs=1M", "count=1024")
+        self.assertGreater(resident(), idle + 900)
+        begin = time.monotonic()
+        ENGINE.docker("exec", "hungry", "rm", "/t/x")
+        wait_for(lambda: resident() < idle + 100, 20, "the memory to come back")
+        print("1 GiB came back in %.1f s: resident %d, then %d MiB" % (time.monotonic() - begin, idle, resident()))
+
+    def test_disk(self):
+        ENGINE.docker("run", "-d", "--name", "writer", "busybox", "sleep", "1000")
+        self.addCleanup(ENGINE.docker, "rm", "-f", "writer")
+
+        def used():
+            return int(subprocess.run(["du", "-sm", ENGINE.data + "/containers"], stdout=subprocess.PIPE, check=True).stdout.split()[0])
+        before = used()
+        ENGINE.docker("exec", "writer", "dd", "if=/dev/zero", "of=/big", "bs=1M", "count=100", "conv=fsync")
+        self.assertGreater(used(), before + 90)
+        ENGINE.docker("exec", "writer", "rm", "/big")
+        wait_for(lambda: used() <= before + 1, 2, "the disk to come back")
+
+
 if __name__ == "__main__":
     main()
