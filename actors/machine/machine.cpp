@@ -109,9 +109,10 @@ void machine::on_exit() {
   observer_ = nullptr;
   processes_.clear();
   // Its open calls are cancelled, which may wait for one that is being answered; the backend may end with the last one.
-  ctx_.pool->post([box = std::move(box_), backend = std::move(backend_)]() mutable {
+  ctx_.pool->post([box = std::move(box_), backend = std::move(backend_), backends = std::move(backends_)]() mutable {
     box.reset();
     backend.reset();
+    backends.reset();
   });
 }
 
