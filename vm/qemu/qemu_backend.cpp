@@ -159,8 +159,8 @@ kvm_verdict qemu_backend::acceleration() {
   }
   probed_.notify_all();
   if (is_news)
-    log::info("virtual machines", log::kv("accelerator", verdict.usable ? "kvm" : "tcg"),
-              log::kv("reason", verdict.reason));
+    log::debug("virtual machines", log::kv("accelerator", verdict.usable ? "kvm" : "tcg"),
+               log::kv("reason", verdict.reason));
   if (settings_.on_verdict) settings_.on_verdict(verdict);
   return verdict;
 }
