@@ -477,8 +477,8 @@ TEST_CASE("a client with another secret gets no answer and harms nobody") {
 
 int main(int argc, char** argv) {
   if (const auto reason = reason_not_to_boot(); !reason.empty()) {
-    std::fprintf(stderr, "skipped: %s\n", reason.c_str());
-    return 4;
+    std::fprintf(stderr, "no guest to test with: %s\n", reason.c_str());
+    return 1;
   }
   return Catch::Session().run(argc, argv);
 }
