@@ -42,7 +42,9 @@ def wait_for(condition, seconds=10, what="condition", step=0.02):
 def guest_folder():
     """DATA_ROOT/guest with a guest for virtual machines, made once for a build (arca setup, Debian's packages)."""
     root = os.path.join(os.path.dirname(BIN), "guest")
-    subprocess.run([BIN + "/arca", "setup", "--data-root", root], check=True, stdout=subprocess.DEVNULL)
+    agent = os.environ.get("ARCA_VM_GUEST")  # that of a sanitizer build is not static (tests/run)
+    subprocess.run([BIN + "/arca", "setup", "--data-root", root] + (["--guest-path", agent] if agent else []), check=True,
+                   stdout=subprocess.DEVNULL)
     return root + "/guest"
 
 

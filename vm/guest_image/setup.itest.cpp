@@ -68,11 +68,16 @@ TEST_CASE("Debian's cloud kernel becomes a guest") {
   CHECK(kernel->find("Linux version " + guest->kernel_release) != std::string::npos);
 
   {  // The second run makes nothing, in less than a second.
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+    constexpr double most_seconds = 5;
+#else
+    constexpr double most_seconds = 1;
+#endif
     const double begin = processor_seconds();
     const auto second = set_up_guest(order);
     REQUIRE(second.has_value());
     CHECK_FALSE(second->made);
-    CHECK(processor_seconds() - begin < 1);  // not by the clock: other tests run beside this one
+    CHECK(processor_seconds() - begin < most_seconds);  // not by the clock: other tests run beside this one
   }
   const variable proxy("http_proxy", "http://127.0.0.1:9");  // from here on no server answers
   {                                                          // Another agent needs none: the package was kept.

@@ -21,6 +21,11 @@ std::string guest_path() {
   return ARCA_GUEST_PATH;
 }
 
+std::string vm_guest_path() {
+  const char* path = std::getenv("ARCA_VM_GUEST");
+  return path != nullptr ? path : guest_path();
+}
+
 lab::lab() {
   char name[] = "/tmp/arca-vm-XXXXXX";
   root = mkdtemp(name);

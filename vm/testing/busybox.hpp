@@ -22,6 +22,9 @@ struct lab {
 
 /// "arca-guest" of the build, or $ARCA_GUEST.
 std::string guest_path();
+/// The agent for virtual machines: $ARCA_VM_GUEST, else guest_path(). That of a sanitizer build is not static, so
+/// `tests/run asan tsan` name the Release build's.
+std::string vm_guest_path();
 
 /// A container's spec from a command and changes to Docker's HostConfig.
 struct container_plan {

@@ -17,7 +17,7 @@ result<guest_image> test_guest() {
     const char* root = std::getenv("ARCA_TEST_DATA_ROOT");
     setup_order order;
     order.data_root = root != nullptr ? root : "/var/tmp/arca-test-guest";
-    order.agent_path = guest_path();
+    order.agent_path = vm_guest_path();
     ARCA_CHECK(fs::make_dirs(order.data_root));
     ARCA_TRY(done, set_up_guest(order));
     (void)done;
