@@ -11,6 +11,7 @@
 #include "persistence/base/tsan.hpp"
 #include "persistence/base/unique_fd.hpp"
 #include "vm/agent_client.hpp"
+#include "vm/channel/reply_guard.hpp"
 #include "vm/channel/tunnel_stream.hpp"
 
 namespace arca::vm {
@@ -29,6 +30,8 @@ struct agent_client::state {
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<calls::proto::Agent::Stub> stub;
   unique_fd socket;  ///< a second descriptor of gRPC's socket, to end it: a finished call may keep the channel
+
+  std::optional<guarded_socket> guarded;  ///< what gRPC reads
 
   /// Contexts of open calls, so that the destructor can cancel them.
   std::mutex lock;

@@ -10,8 +10,19 @@
 
 namespace arca::vm {
 
+namespace {
+/// For people's terminals: no control characters, and an end.
+std::string plain(std::string text) {
+  constexpr size_t longest = 4096;
+  if (text.size() > longest) text.resize(longest);
+  for (auto& c : text)
+    if ((static_cast<unsigned char>(c) < ' ' && c != '\n' && c != '\t') || c == '\x7f') c = ' ';
+  return text;
+}
+}  // namespace
+
 error calls::to_error(const grpc::Status& status) {
-  auto message = status.error_message();
+  const auto message = plain(status.error_message());
   switch (status.error_code()) {
     case grpc::StatusCode::NOT_FOUND:
       return {errc::not_found, message};
@@ -23,6 +34,7 @@ error calls::to_error(const grpc::Status& status) {
       return {errc::conflict, message};
     case grpc::StatusCode::DEADLINE_EXCEEDED:
       return {errc::timeout, "the machine's agent does not answer"};
+    case grpc::StatusCode::UNKNOWN:  // so gRPC says that the connection ended under the call
     case grpc::StatusCode::UNAVAILABLE:
       return {errc::unavailable, "the machine's agent has gone: " + message};
     case grpc::StatusCode::CANCELLED:
@@ -38,9 +50,16 @@ namespace {
 using namespace calls;
 
 constexpr int max_reply = 4 << 20;
+constexpr int64_t largest_pid = 1 << 22;  ///< PID_MAX_LIMIT
+constexpr int most_processes = 1 << 16;
 
 agent_exit to_exit(const proto::Exit& e) {
-  return {e.code(), e.at(), e.oom_killed(), e.last_sequence()};
+  return {e.code() & 0xff, e.at(), e.oom_killed(), e.last_sequence()};
+}
+
+/// 0: not a process id. A negative one would mean a group, or everybody.
+int64_t to_pid(int64_t pid) {
+  return pid > 0 && pid <= largest_pid ? pid : 0;
 }
 
 void fill(proto::Stdio& into, const agent_stdio& from) {
@@ -54,7 +73,7 @@ void fill(proto::Stdio& into, const agent_stdio& from) {
 }
 
 agent_started to_started(const proto::ProcessStarted& p) {
-  return {p.pid(), p.started_at()};
+  return {to_pid(p.pid()), p.started_at()};
 }
 
 /// gRPC's callback threads live as long as some channel that used them, and the last channel must not be destroyed on
@@ -91,20 +110,31 @@ struct agent_client::state::event_reader final : grpc::ClientReadReactor<proto::
   std::function<void(error)> on_end;
   std::recursive_mutex calling;  ///< held during callbacks: the client's destructor waits for it
   bool silent = false;
+  bool taken = false;                  ///< the last event was given away and no other asked for
   std::shared_ptr<event_reader> self;  ///< until OnDone
 
   void OnReadDone(bool ok) override {
     ARCA_TSAN_ACQUIRE(&through_grpc);
-    if (!ok) return;
+    const std::lock_guard guard(calling);
+    if (!ok || silent) return RemoveHold();
     agent_event out;
     out.container_id = event.container_id();
     out.process_id = event.process_id();
     if (event.has_exit()) out.exit = to_exit(event.exit());
-    {
-      const std::lock_guard guard(calling);
-      if (!silent) on_event(std::move(out));
-    }
+    taken = true;
+    on_event(std::move(out));
+  }
+  void next() {
+    const std::lock_guard guard(calling);
+    if (!std::exchange(taken, false)) return;
+    ARCA_TSAN_RELEASE(&through_grpc);
     StartRead(&event);
+  }
+  void give_up() {
+    context.TryCancel();
+    const std::lock_guard guard(calling);
+    silent = true;
+    if (std::exchange(taken, false)) RemoveHold();
   }
   void OnDone(const grpc::Status& status) override {
     ARCA_TSAN_ACQUIRE(&through_grpc);
@@ -126,7 +156,9 @@ std::shared_ptr<agent_client> agent_client::over(unique_fd socket) {
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 256 << 10);
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   s->socket.reset(fcntl(socket.get(), F_DUPFD_CLOEXEC, 3));
+  s->guarded.emplace(socket.get(), uint32_t{max_reply});
   s->channel = grpc::CreateCustomInsecureChannelFromFd("arca-guest", socket.release(), arguments);
   s->stub = proto::Agent::NewStub(s->channel);
   return std::shared_ptr<agent_client>(new agent_client(std::move(s)));
@@ -141,11 +173,7 @@ agent_client::~agent_client() {
     for (auto* each : state_->tunnels) each->cancel();
     events = std::move(state_->events);
   }
-  if (events) {
-    events->context.TryCancel();
-    const std::lock_guard guard(events->calling);
-    events->silent = true;
-  }
+  if (events) events->give_up();
   if (state_->socket) ::shutdown(state_->socket.get(), SHUT_RDWR);
 }
 
@@ -163,9 +191,13 @@ void agent_client::hello(const agent_greeting& greeting, milliseconds limit, cal
       state_, &proto::Agent::Stub::async::Hello, std::move(request), limit,
       [done = std::move(done)](const proto::HelloReply& reply, error e) {
         if (e.code() != errc::none) return done(fail(std::move(e)));
-        agent_hello out{reply.agent_version(), reply.machine_id(), reply.pid(), {}};
+        if (reply.protocol_version() != agent_protocol_version)
+          return done(fail(errc::unavailable, "the machine's agent speaks protocol " +
+                                                  std::to_string(reply.protocol_version()) + ", not " +
+                                                  std::to_string(agent_protocol_version)));
+        agent_hello out{reply.agent_version(), reply.machine_id(), to_pid(reply.pid()), {}};
         for (const auto& p : reply.processes()) {
-          agent_process one{p.container_id(), p.process_id(), p.pid(), p.started_at(), p.tty(), p.paused(), {}};
+          agent_process one{p.container_id(), p.process_id(), to_pid(p.pid()), p.started_at(), p.tty(), p.paused(), {}};
           if (p.exited()) one.exit = to_exit(p.exit());
           out.processes.push_back(std::move(one));
         }
@@ -264,7 +296,12 @@ void agent_client::processes(const std::string& container, milliseconds limit, c
       state_, &proto::Agent::Stub::async::Processes, std::move(request), limit,
       [done = std::move(done)](const proto::ProcessesReply& reply, error e) {
         if (e.code() != errc::none) return done(fail(std::move(e)));
-        done(std::vector<int64_t>(reply.pids().begin(), reply.pids().end()));
+        if (reply.pids_size() > most_processes)
+          return done(fail(errc::internal, "the machine's agent names more processes than there can be"));
+        std::vector<int64_t> pids;
+        for (const auto pid : reply.pids())
+          if (to_pid(pid) != 0) pids.push_back(pid);
+        done(std::move(pids));
       });
 }
 
@@ -298,8 +335,18 @@ void agent_client::subscribe(std::function<void(agent_event)> on_event, std::fun
   }
   state_->stub->async()->Events(&reader->context, &reader->request, reader.get());
   ARCA_TSAN_RELEASE(&through_grpc);
+  reader->AddHold();  // reads are started from elsewhere
   reader->StartRead(&reader->event);
   reader->StartCall();
+}
+
+void agent_client::next_event() {
+  std::shared_ptr<state::event_reader> reader;
+  {
+    const std::lock_guard guard(state_->lock);
+    reader = state_->events;
+  }
+  if (reader) reader->next();
 }
 
 }  // namespace arca::vm

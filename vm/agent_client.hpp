@@ -2,7 +2,8 @@
 // when the socket has ended every call answers errc::unavailable and a new client is made over a new socket.
 //
 // Calls return at once; `done` is called exactly once, on a gRPC thread, also when the client is destroyed meanwhile.
-// A call past its deadline answers errc::timeout. What the agent sends is bounded (4 MiB a message) and not trusted.
+// A call past its deadline answers errc::timeout. What the agent sends is bounded (4 MiB a message, before it is read)
+// and not trusted: numbers are made to fit here, times are not (actors/machine knows what is possible).
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -147,9 +148,11 @@ class agent_client {
   void set_time(int64_t now, milliseconds limit, callback<void> done);
   void set_up_emulator(const agent_emulator& what, milliseconds limit, callback<void> done);
 
-  /// Opens the stream of events. `on_event` for each, then `on_end` once with the reason; both on a gRPC thread,
-  /// neither after the client's destructor has returned. At most one stream per client.
+  /// Opens the stream of events and reads the first. `on_event` for each, then `on_end` once with the reason; both on a
+  /// gRPC thread, neither after the client's destructor has returned. One stream at a time.
   void subscribe(std::function<void(agent_event)> on_event, std::function<void(error)> on_end);
+  /// Lets the next event come, once for each: an agent that sends them without end waits for whoever takes them.
+  void next_event();
 
  private:
   struct state;

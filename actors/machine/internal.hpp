@@ -31,11 +31,30 @@ struct machine_stdio_ended {
 struct machine_process_ended {
   ARCA_MESSAGE(machine_process_ended)
 };
-enum class machine_timer_kind : uint8_t { output_late, kill_late, reconnect };
+enum class machine_timer_kind : uint8_t {
+  output_late,
+  kill_late,
+  reconnect,
+  next_event,
+  events_ended,  ///< at once, from a gRPC thread
+  follow_again,
+};
 inline std::string to_string(machine_timer_kind k) {
-  return k == machine_timer_kind::output_late ? "output_late"
-         : k == machine_timer_kind::kill_late ? "kill_late"
-                                              : "reconnect";
+  switch (k) {
+    case machine_timer_kind::output_late:
+      return "output_late";
+    case machine_timer_kind::kill_late:
+      return "kill_late";
+    case machine_timer_kind::reconnect:
+      return "reconnect";
+    case machine_timer_kind::next_event:
+      return "next_event";
+    case machine_timer_kind::events_ended:
+      return "events_ended";
+    case machine_timer_kind::follow_again:
+      return "follow_again";
+  }
+  return {};
 }
 struct machine_timer {
   machine_timer_kind kind = machine_timer_kind::output_late;
@@ -52,13 +71,22 @@ using shared_backend = std::shared_ptr<vm::backend>;
 using machine_backends = std::map<std::string, shared_backend>;
 using shared_backends = std::shared_ptr<const machine_backends>;
 
+/// Threads for what waits for a machine: for its turn to boot, for an agent that may be slow or hostile. Not those of
+/// ctx.pool, so that no other container waits with it. Shared by all machines of one engine.
+struct machine_threads {
+  static constexpr size_t most_boots = 256, most_calls = 128;
+  blocking_pool boots{most_boots};
+  blocking_pool calls{most_calls};
+};
+using shared_threads = std::shared_ptr<machine_threads>;
+
 /// A machine that keeps its backend: work on the pool may hold it longer than any actor lives.
 inline std::shared_ptr<vm::machine> hold(shared_backend backend, std::unique_ptr<vm::machine> made) {
   return {made.release(), [backend = std::move(backend)](vm::machine* m) { delete m; }};
 }
 
 machine_internal spawn_machine(caf::actor_system& system, engine_context& ctx, shared_backends backends,
-                               const make_machine& order);
+                               shared_threads threads, const make_machine& order);
 
 }  // namespace arca
 

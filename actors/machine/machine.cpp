@@ -5,6 +5,7 @@
 #include "actors/machine/machine_views.hpp"
 #include "persistence/base/failpoint.hpp"
 #include "persistence/base/log.hpp"
+#include "persistence/base/text.hpp"
 #include "vm/oci/json_access.hpp"
 
 namespace arca {
@@ -65,10 +66,12 @@ result<boot_outcome> boot(const shared_backend& backend, const launch_machine& r
 
 }  // namespace
 
-machine::machine(caf::actor_config& config, engine_context& ctx, shared_backends backends, const make_machine& order)
+machine::machine(caf::actor_config& config, engine_context& ctx, shared_backends backends, shared_threads threads,
+                 const make_machine& order)
     : tracked(config, *ctx.actors, "/machines/" + order.container_id.substr(0, 12), "machine"),
       ctx_(ctx),
       backends_(std::move(backends)),
+      threads_(std::move(threads)),
       id_(order.container_id),
       observer_(order.observer) {
   // A restarted observer makes a machine actor of its own, which adopts the machine: this one only lets go.
@@ -109,10 +112,12 @@ void machine::on_exit() {
   observer_ = nullptr;
   processes_.clear();
   // Its open calls are cancelled, which may wait for one that is being answered; the backend may end with the last one.
-  ctx_.pool->post([box = std::move(box_), backend = std::move(backend_), backends = std::move(backends_)]() mutable {
+  ctx_.pool->post([box = std::move(box_), backend = std::move(backend_), backends = std::move(backends_),
+                   threads = std::move(threads_)]() mutable {
     box.reset();
     backend.reset();
     backends.reset();
+    threads.reset();
   });
 }
 
@@ -130,8 +135,9 @@ caf::result<machine_started> machine::begin_launch(const launch_machine& request
   backend_ = kind->second;
   phase_ = phase::launching;
   generation_ = request.generation;
+  began_ = now_nanos();
   offload(
-      this, *ctx_.port, *ctx_.pool, [backend = backend_, request] { return boot(backend, request); },
+      this, *ctx_.port, threads_->boots, [backend = backend_, request] { return boot(backend, request); },
       [this, promise](result<boot_outcome> out) mutable {
         if (!out) return undo(promise, out.error());
         box_ = std::move(out->box);
@@ -162,13 +168,13 @@ void machine::booted(started_promise promise) {
   if (!nic.name.empty()) {
     ++both->open;
     offload(
-        this, *ctx_.port, *ctx_.pool, [box = box_, nic] { return box->attach_nic(nic); },
+        this, *ctx_.port, threads_->calls, [box = box_, nic] { return box->attach_nic(nic); },
         [arrived](result<void> done) mutable {
           arrived(done ? std::nullopt : std::optional(done.error().wrap("failed to set up container networking")));
         });
   }
   offload(
-      this, *ctx_.port, *ctx_.pool, [box = box_, order = order_, io] { return launch::prepare(*box, *order, io); },
+      this, *ctx_.port, threads_->calls, [box = box_, order = order_, io] { return launch::prepare(*box, *order, io); },
       [both, arrived](result<launch::prepared> plan) mutable {
         if (!plan) return arrived(plan.error());
         both->plan = std::make_shared<launch::prepared>(std::move(*plan));
@@ -199,7 +205,7 @@ void machine::container_started(started_promise& promise, launch::prepared& plan
   machine_started answer;
   answer.machine = vm::to_json(box_->identity());
   answer.pid = host_pid(started.pid);
-  answer.started_at = started.started_at;
+  answer.started_at = began_ = believable(started.started_at, began_);
   answer.details = machines::details_of(*box_, plan.times.times());
   if (!answer.details.empty()) ctx_.pool->post([box = box_, stages = plan.times.times()] { box->note_start(stages); });
   answer.warnings = std::move(plan.warnings);
@@ -234,8 +240,8 @@ void machine::undo(started_promise& promise, const error& why) {
 }
 
 machine_internal spawn_machine(caf::actor_system& system, engine_context& ctx, shared_backends backends,
-                               const make_machine& order) {
-  return system.spawn<machine>(ctx, std::move(backends), order);
+                               shared_threads threads, const make_machine& order) {
+  return system.spawn<machine>(ctx, std::move(backends), std::move(threads), order);
 }
 
 }  // namespace arca

@@ -20,7 +20,8 @@ namespace arca {
 
 class machine : public tracked<machine_internal::base> {
  public:
-  machine(caf::actor_config& config, engine_context& ctx, shared_backends backends, const make_machine& order);
+  machine(caf::actor_config& config, engine_context& ctx, shared_backends backends, shared_threads threads,
+          const make_machine& order);
   behavior_type make_behavior() override;
   void on_exit() override;
 
@@ -67,6 +68,10 @@ class machine : public tracked<machine_internal::base> {
 
   // ---- ends (machine_end.cpp)
   void watch();
+  void follow_events();
+  void events_ended();
+  bool is_expected(const machine_event& event) const;
+  static int64_t believable(int64_t at, int64_t earliest);
   void bind(const std::string& process_id, unique_fd socket, std::shared_ptr<process_io> io);
   void reconnect(const std::string& process_id);
   void on_event(const machine_event& event);
@@ -85,11 +90,15 @@ class machine : public tracked<machine_internal::base> {
 
   engine_context& ctx_;
   shared_backends backends_;
+  shared_threads threads_;
   shared_backend backend_;  ///< of this machine's kind; null until it is launched or adopted
   const std::string id_;
   machine_observer_actor observer_;
   phase phase_ = phase::idle;
   uint64_t generation_ = 0, bindings_ = 0;
+  int64_t began_ = 0;  ///< of the launch, then of the container: nothing in it can be older
+  int strange_events_ = 0;
+  int lost_streams_ = 0;  ///< streams of events that ended, one after the other
   bool unresponsive_ = false;
   /// The boot log of a VM that has ended is being kept, in a folder that goes soon after the exit is told: so that
   /// waits, but not for long. False: do not begin any more.

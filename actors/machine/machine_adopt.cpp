@@ -10,6 +10,7 @@ namespace {
 using namespace std::chrono_literals;
 constexpr int adopt_ms = 3000;
 constexpr auto hello_limit = 3000ms;
+constexpr size_t most_adopted = 4096;  ///< processes of one machine: each gets a connection
 
 struct adopt_outcome {
   shared_backend backend;
@@ -53,7 +54,7 @@ caf::result<adopted_machine> machine::adopt(const adopt_machine& request) {
   phase_ = phase::launching;
   generation_ = request.generation;
   offload(
-      this, *ctx_.port, *ctx_.pool,
+      this, *ctx_.port, threads_->calls,
       [backends = backends_, request, dir = container_dir()] { return take_over(*backends, request, dir); },
       [this, promise](result<adopt_outcome> out) mutable {
         if (!out) {
@@ -69,10 +70,10 @@ caf::result<adopted_machine> machine::adopt(const adopt_machine& request) {
               agent.hello(generation, hello_limit, std::move(done));
             },
             [this, promise](result<vm::agent_hello> hello) mutable {
-              if (hello)
-                adopted(promise, *hello);
-              else
-                found_dead(promise, hello.error());
+              if (!hello) return found_dead(promise, hello.error());
+              if (hello->processes.size() > most_adopted)
+                return found_dead(promise, {errc::gone, "the machine's agent names more processes than it can have"});
+              adopted(promise, *hello);
             });
       });
   return promise;
@@ -99,7 +100,10 @@ void machine::adopted(adopted_promise promise, const vm::agent_hello& hello) {
       answer.running = !p.exit;
       answer.paused = p.paused;
       answer.pid = host_pid(p.pid);
-      answer.started_at = p.started_at;
+      const auto& row = order_->record->state;
+      const bool was_told = row.started_at != 0 && row.status != model::container_status::starting;
+      began_ = was_told ? row.started_at : believable(p.started_at, row.started_at);
+      answer.started_at = began_;
       pid_ = p.exit ? 0 : p.pid;
       init_exit = p.exit;
     }

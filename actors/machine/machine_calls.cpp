@@ -10,6 +10,7 @@ using namespace std::chrono_literals;
 constexpr auto quick_limit = 5000ms;       ///< signal, resize, processes, stats
 constexpr auto launcher_limit = 30'000ms;  ///< exec, update: a program is run
 constexpr auto kill_patience = 2s;
+constexpr size_t largest_statistics = 256 << 10;
 }  // namespace
 
 std::optional<caf::error> machine::not_running() const {
@@ -25,7 +26,7 @@ caf::result<process_started> machine::start(const start_process& request) {
   }
   auto io = ctx_.processes->find(id_, request.process_id);
   offload(
-      this, *ctx_.port, *ctx_.pool,
+      this, *ctx_.port, threads_->calls,
       [box = box_, order = order_, root = root_, pid = pid_, io, request] {
         return launch::prepare_exec(*box, *order->record, root, pid, request.process_id, request.process, io);
       },
@@ -36,7 +37,8 @@ caf::result<process_started> machine::start(const start_process& request) {
         }
         auto plan = std::make_shared<launch::prepared_exec>(std::move(*prepared));
         // A quick process ends before the call is answered: its exit is reported only when its output has been read.
-        if (plan->stdio) processes_[plan->request.process_id].binding = ++bindings_;
+        auto& state = processes_[plan->request.process_id];
+        if (plan->stdio) state.binding = ++bindings_;
         call_agent<vm::agent_started>(
             [plan](vm::agent_client& agent, auto done) { agent.exec(plan->request, launcher_limit, std::move(done)); },
             [this, promise, io, plan](result<vm::agent_started> started) mutable {
@@ -50,8 +52,9 @@ caf::result<process_started> machine::start(const start_process& request) {
               process_started answer;
               answer.pid = started->pid;
               promise.deliver(std::move(answer));
+              // The exit may have come while the call was being answered, and be settled long ago if that took long.
+              if (!processes_.contains(plan->request.process_id)) return;
               if (plan->stdio) bind(plan->request.process_id, std::move(plan->stdio), io);
-              // The exit may have come while the call was being answered.
               settle(plan->request.process_id, false);
             });
       });
@@ -104,7 +107,7 @@ caf::result<void> machine::pause(const pause_machine& request) {
     return promise;
   }
   offload(
-      this, *ctx_.port, *ctx_.pool, [box = box_, request] { return request.pause ? box->pause() : box->resume(); },
+      this, *ctx_.port, threads_->calls, [box = box_, request] { return request.pause ? box->pause() : box->resume(); },
       [promise](result<void> done) mutable {
         if (done)
           deliver_ok(promise);
@@ -122,7 +125,7 @@ caf::result<void> machine::kill(const kill_machine&) {
     return promise;
   }
   offload(
-      this, *ctx_.port, *ctx_.pool, [box = box_] { return box->kill_containers(); },
+      this, *ctx_.port, threads_->calls, [box = box_] { return box->kill_containers(); },
       [this, promise](result<void> done) mutable {
         if (done)
           deliver_ok(promise);
@@ -164,17 +167,23 @@ caf::result<json_document> machine::statistics(const machine_stats& request) {
     promise.deliver(std::move(*problem));
     return promise;
   }
-  call_agent<std::string>([request](vm::agent_client& agent,
-                                    auto done) { agent.stats(request.container_id, quick_limit, std::move(done)); },
-                          [promise](result<std::string> text) mutable {
-                            if (!text) {
-                              promise.deliver(to_caf(text.error()));
-                              return;
-                            }
-                            json_document answer;
-                            answer.text = std::move(*text);
-                            promise.deliver(std::move(answer));
-                          });
+  call_agent<std::string>(
+      [request](vm::agent_client& agent, auto done) {
+        agent.stats(request.container_id, quick_limit, std::move(done));
+      },
+      [promise](result<std::string> text) mutable {
+        if (!text) {
+          promise.deliver(to_caf(text.error()));
+          return;
+        }
+        if (text->size() > largest_statistics || !nlohmann::json::parse(*text, nullptr, false).is_object()) {
+          promise.deliver(caf_error(errc::internal, "the machine's agent sent no statistics"));
+          return;
+        }
+        json_document answer;
+        answer.text = std::move(*text);
+        promise.deliver(std::move(answer));
+      });
   return promise;
 }
 

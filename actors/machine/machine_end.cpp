@@ -1,4 +1,5 @@
 // How ends are noticed and told: exits of processes, the end of their output, the death of the agent, the teardown.
+#include <algorithm>
 #include <caf/send.hpp>
 
 #include "actors/core/promise.hpp"
@@ -15,6 +16,11 @@ constexpr auto reconnect_after = 50ms;
 constexpr int reconnect_limit = 20;
 constexpr auto quick_limit = 5000ms;
 constexpr int exit_killed = 137;
+/// Between events that no agent has to tell, and OOM kills: it can send them without end.
+constexpr auto event_pace = 10ms, slow_event_pace = 200ms;
+constexpr int most_strange_events = 100;  ///< before the slow pace: an exec whose start was given up has an end too
+constexpr auto follow_after = 1s;
+constexpr int most_lost_streams = 3;
 
 /// Sends to the actor if it is still there; for callbacks on foreign threads, which must not keep it alive.
 class weak_sender {
@@ -31,8 +37,15 @@ class weak_sender {
 };
 }  // namespace
 
-/// Events of the agent and the end of its process. Exits that happened before come as the first events.
+/// Events of the agent and the end of its process.
 void machine::watch() {
+  follow_events();
+  const weak_sender tell{caf::strong_actor_ptr(ctrl())};
+  if (box_->exit_fd() >= 0) backend_->exits().once(box_->exit_fd(), [tell] { tell(machine_process_ended()); });
+}
+
+/// Exits that happened before, and were not acknowledged, come as the first events.
+void machine::follow_events() {
   const weak_sender tell{caf::strong_actor_ptr(ctrl())};
   box_->agent().subscribe(
       [tell](const vm::agent_event& e) {
@@ -47,8 +60,30 @@ void machine::watch() {
         }
         tell(std::move(event));
       },
-      [](const error&) { /* the end of the agent's process, which is watched, says the same */ });
-  if (box_->exit_fd() >= 0) backend_->exits().once(box_->exit_fd(), [tell] { tell(machine_process_ended()); });
+      [tell](const error&) {
+        machine_timer ended;
+        ended.kind = machine_timer_kind::events_ended;
+        tell(std::move(ended));
+      });
+}
+
+/// Mostly the agent's process ends too, and tells it better. An agent that lives and sends no events is of no use: the
+/// container's end would never be known.
+void machine::events_ended() {
+  if (phase_ != phase::running) return;
+  if (++lost_streams_ <= most_lost_streams) {
+    machine_timer again;
+    again.kind = machine_timer_kind::follow_again;
+    delayed_send(this, follow_after, std::move(again));
+    return;
+  }
+  log::error("the machine's agent does not tell what happens in it: it is killed", log::kv("container", id_));
+  ctx_.pool->post([box = box_] { box->kill(); });
+}
+
+/// A machine's clock is its guest's to set. What cannot be is made to fit.
+int64_t machine::believable(int64_t at, int64_t earliest) {
+  return std::min(std::max(at, earliest), now_nanos());
 }
 
 void machine::bind(const std::string& process_id, unique_fd socket, std::shared_ptr<process_io> io) {
@@ -70,7 +105,7 @@ void machine::reconnect(const std::string& process_id) {
   auto& state = processes_[process_id];
   state.binding = ++bindings_;  // not complete until the new connection is
   offload(
-      this, *ctx_.port, *ctx_.pool,
+      this, *ctx_.port, threads_->calls,
       [box = box_, io = state.io, id = id_, process_id] {
         return box->connect_stdio(id, process_id, io->next_sequence());
       },
@@ -85,28 +120,41 @@ void machine::reconnect(const std::string& process_id) {
       });
 }
 
+/// The first news of the end of a process that was started here. An agent's mistake is not another container's.
+bool machine::is_expected(const machine_event& event) const {
+  const auto found = processes_.find(event.process_id);
+  return event.exit && event.container_id == id_ && found != processes_.end() && !found->second.exit;
+}
+
 void machine::on_event(const machine_event& event) {
-  if (event.container_id != id_) return;  // an agent's mistake is not another container's
-  if (!event.exit) {
-    if (phase_ != phase::running) return;
+  if (!box_) return;
+  if (is_expected(event)) {
+    lost_streams_ = 0;
+    vm::agent_exit exit;
+    exit.code = event.code;
+    exit.at = event.at;
+    exit.oom_killed = event.oom_killed;
+    exit_known(event.process_id, exit, {});
+    return box_->agent().next_event();
+  }
+  const bool is_oom = !event.exit && event.container_id == id_;
+  if (is_oom && phase_ == phase::running) {
     machine_oom report;
     report.container_id = id_;
     report.generation = generation_;
     send(observer_, std::move(report));
-    return;
   }
-  vm::agent_exit exit;
-  exit.code = event.code & 0xff;
-  exit.at = event.at;
-  exit.oom_killed = event.oom_killed;
-  exit_known(event.process_id, exit, {});
+  machine_timer next;
+  next.kind = machine_timer_kind::next_event;
+  const bool slow = !is_oom && ++strange_events_ > most_strange_events;
+  delayed_send(this, slow ? slow_event_pace : event_pace, std::move(next));
 }
 
 void machine::exit_known(const std::string& process_id, const vm::agent_exit& exit, std::string why) {
   auto& state = processes_[process_id];
   if (state.exit || state.reported) return;
   state.exit = exit;
-  if (state.exit->at == 0) state.exit->at = now_nanos();
+  state.exit->at = state.exit->at == 0 ? now_nanos() : believable(state.exit->at, began_);
   state.error = std::move(why);
   if (process_id == "init") keep_log();
   settle(process_id, false);
@@ -187,6 +235,15 @@ void machine::on_timer(const machine_timer& timer) {
       if (const auto found = processes_.find(timer.process_id);
           found != processes_.end() && phase_ == phase::running && !found->second.reported)
         reconnect(timer.process_id);
+      break;
+    case machine_timer_kind::next_event:
+      if (box_) box_->agent().next_event();
+      break;
+    case machine_timer_kind::events_ended:
+      events_ended();
+      break;
+    case machine_timer_kind::follow_again:
+      if (phase_ == phase::running) follow_events();
       break;
     case machine_timer_kind::kill_late: {
       if (phase_ != phase::running || processes_["init"].exit) break;

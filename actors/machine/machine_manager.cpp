@@ -53,7 +53,7 @@ class machine_manager : public tracked<machine_manager_actor::base> {
   behavior_type make_behavior() override {
     return {
         [this](const make_machine& order) -> machine_actor {
-          auto made = spawn_machine(system(), ctx_, backends_, order);
+          auto made = spawn_machine(system(), ctx_, backends_, threads_, order);
           monitor(made);
           machines_.insert(caf::actor_cast<caf::actor_addr>(made));
           return made;
@@ -78,9 +78,10 @@ class machine_manager : public tracked<machine_manager_actor::base> {
         caf::anon_send_exit(caf::actor_cast<caf::actor>(strong), caf::exit_reason::user_shutdown);
     machines_.clear();
     // Its idle agents are waited for, its threads joined: not here.
-    ctx_.pool->post([backends = std::move(backends_), vms = std::move(vms_)]() mutable {
+    ctx_.pool->post([backends = std::move(backends_), vms = std::move(vms_), threads = std::move(threads_)]() mutable {
       vms.reset();
       backends.reset();
+      threads.reset();
     });
   }
 
@@ -138,6 +139,7 @@ class machine_manager : public tracked<machine_manager_actor::base> {
   engine_context& ctx_;
   shared_backends backends_;
   std::shared_ptr<vm::qemu_backend> vms_;
+  shared_threads threads_ = std::make_shared<machine_threads>();
   std::set<caf::actor_addr> machines_;
 };
 

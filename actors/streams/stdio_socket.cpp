@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "persistence/base/log.hpp"
+#include "persistence/base/text.hpp"
 
 namespace arca {
 
@@ -105,6 +106,7 @@ size_t stdio_socket::handle(std::string_view bytes) {
   std::string_view payload;
   std::string_view why;
   bool end = false;
+  const int64_t now = now_nanos();  // a guest sets its clock as it likes; nothing was written later than this
   const auto deliver = [&] {
     if (records.empty() || !owner_) return;
     const auto owner = owner_;
@@ -125,7 +127,7 @@ size_t stdio_socket::handle(std::string_view bytes) {
           break;
         }
         last_sequence_ = header.sequence;
-        records.push_back({header.stream, header.sequence, header.time, payload});
+        records.push_back({header.stream, header.sequence, std::min(header.time, now), payload});
         break;
       case frame_kind::end:
         end = true;

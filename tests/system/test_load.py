@@ -6,9 +6,10 @@ import sys
 import threading
 import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from arca_engine import SANITIZED, Engine, busybox_archive, wait_for  # noqa: E402
+from arca_engine import RUNTIME, SANITIZED, Engine, busybox_archive, wait_for  # noqa: E402
 
 CONTAINERS = int(os.environ.get("ARCA_LOAD_CONTAINERS", "200"))
 CLIENTS = 16
@@ -91,6 +92,39 @@ class Load(unittest.TestCase):
         self.assertLessEqual(fds[2], fds[0] + 2)
         if not SANITIZED:
             self.assertLessEqual(rss[2], rss[0] * 1.05)
+
+    if RUNTIME == "vm":  # tests/run vm-full
+        def test_twenty_virtual_machines(self):
+            """All at once, and all at the same time: those that wait for their turn wait, none is late for it."""
+            e = self.e
+            for turn in range(3):
+                made = [e.json("POST", "/containers/create", {"Image": "busybox", "Cmd": ["sleep", "1000"]})["Id"] for _ in range(20)]
+                began = time.monotonic()
+                with ThreadPoolExecutor(20) as pool:
+                    answers = list(pool.map(lambda c: e.http("POST", "/containers/%s/start" % c, timeout=300)[0], made))
+                self.assertEqual(answers, [204] * 20)
+                shown = [e.json("GET", "/containers/%s/json" % c) for c in made]
+                waits = sorted(x["Machine"]["Stages"]["queue"] for x in shown)
+                boots = sorted(x["Machine"]["Stages"]["boot"] for x in shown)
+                print("round %d: up in %.1f s; queue %.1f..%.1f s, boot %.1f..%.1f s" % (
+                    turn + 1, time.monotonic() - began, waits[0] / 1e3, waits[-1] / 1e3, boots[0] / 1e3, boots[-1] / 1e3))
+                # The last one waited for all the others, and that is told apart from its boot.
+                self.assertGreater(waits[-1], boots[0])
+                self.assertLess(waits[0], boots[0])
+                e.kill9()
+                e.start()
+                pids = {x["Id"]: x["State"]["Pid"] for x in shown}
+                for cid in made:
+                    state = e.json("GET", "/containers/%s/json" % cid)["State"]
+                    self.assertEqual((state["Status"], state["Pid"]), ("running", pids[cid]))
+                with ThreadPoolExecutor(4) as pool:
+                    codes = list(pool.map(lambda c: e.docker("exec", c, "true", check=False).returncode, made))
+                    self.assertEqual(codes, [0] * 20)
+                    stops = list(pool.map(lambda c: e.http("POST", "/containers/%s/stop?t=0" % c)[0], made))
+                self.assertEqual(stops, [204] * 20)
+                for cid in made:
+                    e.json("DELETE", "/containers/%s" % cid)
+                wait_for(lambda: not e.leftovers_of_containers(), 20, "the last machine to go")
 
     def timings(self, call, count=150):
         times = []

@@ -62,10 +62,10 @@ result<void> send_line(int socket, const std::string& secret, echo_finder& echo)
   return {};
 }
 
-// What has come, up to the echo and not a byte more.
-result<void> take(int socket, echo_finder& echo) {
+// What has come, up to the echo and not a byte more. An agent that talks without end does not keep us past `end`.
+result<void> take(int socket, echo_finder& echo, clock::time_point end) {
   std::array<char, 16u << 10> bytes;
-  while (!echo.found()) {
+  while (!echo.found() && clock::now() < end) {
     const ssize_t n = recv(socket, bytes.data(), bytes.size(), MSG_PEEK);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return {};
     if (n <= 0) return fail(errc::unavailable, "the machine has closed the connection to its agent");
@@ -92,7 +92,7 @@ result<unique_fd> connect_agent(const std::string& socket_path, const std::strin
     while (until(again).count() > 0) {
       pollfd wait{socket.get(), POLLIN, 0};
       if (poll(&wait, 1, static_cast<int>(until(again).count())) <= 0) continue;
-      ARCA_CHECK(take(socket.get(), echo));
+      ARCA_CHECK(take(socket.get(), echo, again));
       if (echo.found()) return std::move(socket);
     }
     if (clock::now() >= end) return silent();

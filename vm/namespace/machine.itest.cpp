@@ -27,10 +27,11 @@ struct exits {
   int ended = 0;
   void follow(agent_client& agent) {
     agent.subscribe(
-        [this](const agent_event& e) {
+        [this, &agent](const agent_event& e) {
           const std::lock_guard guard(lock);
           if (e.exit) seen[e.process_id] = *e.exit;
           changed.notify_all();
+          agent.next_event();
         },
         [this](const error&) {
           const std::lock_guard guard(lock);

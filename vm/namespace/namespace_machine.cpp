@@ -139,6 +139,7 @@ result<std::string> namespace_machine::hand_over(int fd, const char* what) {
   while (n < 0 && errno == EINTR);
   if (n == 1 && answer == 0) return token;
   if (n < 0 && errno == EAGAIN) return fail(errc::timeout, "the machine's agent does not answer");
+  if (n <= 0) return fail(errc::unavailable, "the machine's agent has gone");
   return fail(errc::internal, "the machine's agent refused a descriptor");
 }
 
