@@ -104,7 +104,7 @@ void container::begin_remove(bool volumes, done finished) {
         });
   };
   save([this, files](const caf::error&) {
-    io_->finish();
+    io_->abandon();
     s_.ctx.processes->erase(record_.id, "init");
     end_unsaved_machine(files);
   });

@@ -10,6 +10,8 @@ namespace arca {
 
 namespace {
 
+constexpr int most_last_reads = 64;  ///< of 256 KiB
+
 /// Encoding room of one loop; shrinks again after a burst.
 raw_buffer& scratch() {
   static thread_local raw_buffer buffer;
@@ -41,7 +43,7 @@ process::~process() {
 }
 
 bool process::open_log() {
-  if (!writer_ || log_broken_) return false;
+  if (!writer_ || log_broken_ || abandoned_) return false;
   if (writer_->opened()) return true;
   if (const auto opened = writer_->open(); !opened) {
     log_broken_ = true;
@@ -185,10 +187,19 @@ void process::finish() {
   loop_->post([me = self()] { me->begin_finish(); });
 }
 
-/// The process is over, but what it wrote may still lie in the socket: it goes to the log.
+void process::abandon() {
+  finish();
+  const std::lock_guard guard(log_lock_);
+  abandoned_ = true;
+  if (writer_) writer_->close();
+}
+
+/// The process is over, but what it wrote may still lie in the socket: it goes to the log. Not more than a socket holds:
+/// an agent may write without end.
 void process::begin_finish() {
   if (finishing_) return;
   finishing_ = true;
+  reads_left_ = most_last_reads;
   if (!socket_) return complete_finish();
   const auto clients = clients_;
   for (const auto& client : clients)
@@ -200,7 +211,7 @@ void process::begin_finish() {
 
 void process::drain() {
   if (!finishing_) return;
-  if (socket_ && socket_->read_once()) {
+  if (socket_ && --reads_left_ >= 0 && socket_->read_once()) {
     loop_->post([me = self()] { me->drain(); });  // others get their turn
     return;
   }

@@ -24,6 +24,7 @@ class process final : public process_io, public stdio_socket::owner {
   stream attach(const attach_options& o) override;
   void resize(uint32_t rows, uint32_t columns) override;
   void finish() override;
+  void abandon() override;
   void restart() override;
   result<stream> read_log(const log_query& query) override;
 
@@ -89,6 +90,7 @@ class process final : public process_io, public stdio_socket::owner {
   std::mutex log_lock_;  ///< the log writer: the loop, and next_sequence() and restart() of an actor
   std::optional<log_writer> writer_;
   bool log_broken_ = false;
+  bool abandoned_ = false;
   bool settled_ = false;         ///< the run's last line is written, the files are closed
   uint64_t run_ = 1;             ///< of the process; records of an earlier one are dropped
   uint64_t known_sequence_ = 0;  ///< of the last record that came, where there is no log
@@ -98,6 +100,7 @@ class process final : public process_io, public stdio_socket::owner {
   uint64_t socket_run_ = 0;
   std::function<void(bool)> on_end_;
   bool finishing_ = false, stdin_over_ = false;
+  int reads_left_ = 0;  ///< while it finishes
   std::optional<std::pair<uint32_t, uint32_t>> size_;
   std::vector<client_ptr> clients_;
 };

@@ -71,6 +71,8 @@ class process_io : public std::enable_shared_from_this<process_io> {
   virtual void resize(uint32_t rows, uint32_t columns) = 0;
   /// The process is over (or never started): flushes, then ends every attached client.
   virtual void finish() = 0;
+  /// Its files are about to be removed: when this returns nothing is written any more, whatever still comes.
+  virtual void abandon() = 0;
   /// Ready for the next start of the same container: a new socket will be bound, sequence numbers begin at 1 again.
   virtual void restart() = 0;
   /// Reads the log, following it across rotations while the process runs if asked. errc::unsupported for driver none:

@@ -379,3 +379,21 @@ TEST_CASE("logs follow a running process to its end") {
   h.io->finish();
   CHECK(read_all(*follow->output).empty());
 }
+
+TEST_CASE("abandoned: an agent that goes on makes no file, and does not keep the end away") {
+  harness h;
+  h.start(h.options());
+  std::atomic<bool> over{false};
+  std::thread writes([&] {
+    const std::string text(16 << 10, 'e');
+    while (!over) h.agent.output(text);
+  });
+  REQUIRE(eventually([&] { return h.log_text().size() > (1 << 20); }));
+  h.io->abandon();
+  std::error_code ignored;
+  std::filesystem::remove_all(h.dir / "", ignored);
+  CHECK(eventually([&] { return h.ended == 2; }));
+  CHECK_FALSE(std::filesystem::exists(h.dir / "c-json.log"));
+  over = true;
+  writes.join();
+}

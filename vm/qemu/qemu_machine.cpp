@@ -182,8 +182,10 @@ result<void> qemu_machine::start(accelerator kind) {
 
 result<void> qemu_machine::connect(int deadline_ms) {
   const auto end = clock::now() + std::chrono::milliseconds(deadline_ms);
-  ARCA_TRY(socket, connect_to(identity_.dir + '/' + machine_file::qmp_socket, deadline_ms));
-  qmp_ = qmp_client::over(backend_.loop(), std::move(socket),
+  auto socket = connect_to(identity_.dir + '/' + machine_file::qmp_socket, deadline_ms);
+  if (!socket)  // nobody listens any more
+    return wait_for_end(qemu_.pidfd.get(), 200) ? fail(errc::unavailable, "QEMU has ended") : fail(socket.error());
+  qmp_ = qmp_client::over(backend_.loop(), std::move(*socket),
                           [reason = end_reason_](const std::string& event, const nlohmann::json& data) {
                             const char* text = what_it_means(event, oci::text(data, "reason"));
                             const std::lock_guard guard(reason->lock);
