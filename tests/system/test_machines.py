@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -277,48 +276,6 @@ class Refused(unittest.TestCase):
             self.assertEqual(info(e)["Guest"], words)
             e.docker("run", "--rm", "busybox", "true")
 
-
-
-class TwoGuests(unittest.TestCase):
-    """A virtual machine that runs keeps the guest it was booted from, whatever `arca setup` makes meanwhile."""
-
-    def guest_of(self, e, name):
-        e.docker("exec", name, "true")
-        return e.json("GET", "/containers/%s/json" % name)["Machine"]["Guest"]
-
-    def setup(self, e, *more):
-        r = subprocess.run([BIN + "/arca", "setup", "--data-root", e.data, "--run-root", e.run, "--socket-path", e.sock, *more],
-                           stdout=subprocess.PIPE, check=True, timeout=120)
-        return r.stdout.decode()
-
-    def test_side_by_side(self):
-        with Engine(config={"default-runtime": "vm"}) as e:
-            e.docker("load", "-i", ENGINE.dir + "/busybox.tar")
-            e.docker("run", "-d", "--name", "old", "--network", "none", "busybox", "sleep", "1000")
-            first = self.guest_of(e, "old")
-            agent = e.dir + "/another-agent"
-            shutil.copy(BIN + "/arca-guest", agent)
-            with open(agent, "ab") as f:
-                f.write(b"\0")  # is another version
-            made = self.setup(e, "--guest-path", agent)
-            second = os.readlink(e.data + "/guest/current")
-            self.assertNotEqual(first, second)
-            self.assertIn(second, made)
-            e.docker("run", "-d", "--name", "new", "--network", "none", "busybox", "sleep", "1000")
-            self.assertEqual((self.guest_of(e, "old"), self.guest_of(e, "new")), (first, second))
-
-            e.kill9()
-            e.start()
-            wait_for(lambda: e.log().count("container adopted") == 2, 10, "both adoptions")
-            self.assertEqual((self.guest_of(e, "old"), self.guest_of(e, "new")), (first, second))
-            self.assertIn("nothing to remove", self.setup(e, "--prune"))
-            self.assertTrue(os.path.exists(e.data + "/guest/%s/vmlinux" % first))
-
-            # It is in nobody's way when it starts again: it has the new one then.
-            e.docker("restart", "-t", "0", "old")
-            self.assertEqual(self.guest_of(e, "old"), second)
-            self.assertIn("removed " + first, self.setup(e, "--prune"))
-            self.assertEqual((self.guest_of(e, "old"), self.guest_of(e, "new")), (second, second))
 
 
 class GiveBack(unittest.TestCase):
