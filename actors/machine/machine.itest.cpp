@@ -1,4 +1,6 @@
 // Machine actors with real agents, crun and busybox. Needs root.
+#include <filesystem>
+
 #include "actors/machine/testing/small_daemon.hpp"
 
 namespace arca {
@@ -377,4 +379,32 @@ TEST_CASE("an exec has the container's filter; a tty has its size") {
   contains(all_of(client), "33 77");
   CHECK(d.ask<void>(box, ack(p.id, "init")));
   gone(in.cgroup_parent + "/" + p.id);
+}
+
+TEST_CASE("statistics that are none are nobody's statistics") {
+  for (const auto& [how, good] : {std::pair("good", true), {"invalid", false}, {"deep", false}, {"number", false}}) {
+    INFO(how);
+    vm::testing::lab in;
+    const auto real = in.settings.guest_path;
+    in.settings.guest_path = in.root + "/arca-guest";
+    std::filesystem::create_symlink(real.substr(0, real.rfind('/')) + "/arca-hostile-guest", in.settings.guest_path);
+    REQUIRE(fs::write_file_atomic(in.settings.guest_path + ".wish", std::string("Stats:") + how));
+    small_daemon d(in);
+    plan p(in, {"true"});
+    auto box = d.make(p.id);
+    auto started = d.ask<machine_started>(box, p.launch());
+    INFO(why(started));
+    REQUIRE(started);
+    machine_stats wanted;
+    wanted.container_id = p.id;
+    const auto got = d.ask<json_document>(box, wanted);
+    CHECK(got.has_value() == good);
+    if (!good) CHECK(why(got) == "the machine's agent sent no statistics");
+    kill_machine kill;
+    kill.container_id = p.id;
+    CHECK(d.ask<void>(box, kill));
+    CHECK(d.told->of("init").exit_code == 137);
+    CHECK(d.ask<void>(box, ack(p.id, "init")));
+    gone(vm::identity_from_json(started->machine)->cgroup);
+  }
 }
