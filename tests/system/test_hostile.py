@@ -219,21 +219,20 @@ FLOODS = (
     ("Processes:huge", top_fails(GONE), {}),
 )
 # Somewhere in a start or behind it the connection breaks. It ends, either way.
-BROKEN = ["wire:double", "wire:flip", "wire:deaf=0"] + ["wire:close=%d" % n for n in (120, 180, 240, 300, 400, 600)]
+BROKEN = ["wire:double", "wire:flip", "wire:slow=0", "wire:deaf=0"] + ["wire:close=%d" % n for n in (120, 180, 240, 300, 400, 600)]
 PINGS = ("wire:pings", "wire:settings")
 # Deadlines of a minute, all at the same time.
 SLOW = (
     ("ready:never", r"did not become ready in time"),
     ("Hello:never", r"does not answer"),
     ("CreateContainer:never", r"does not answer"),
-    ("wire:slow=0", r"does not answer|" + GONE),
     ("wire:deaf", r"does not answer"),
 )
 
 
 # Not in CI: they wait for seconds, or say what another one says.
 LATER = {"ConfigureInterface:never", "fd:never", "Processes:never", "Exec:late", "Hello:huge", "Events:others=NEIGHBOUR", "stdio:giant",
-         "stdio:unknown", "stdio:lost", "Processes:huge", "wire:deaf=0", "wire:close=180", "wire:close=240", "wire:close=300",
+         "stdio:unknown", "stdio:lost", "Processes:huge", "wire:deaf=0", "wire:slow=0", "wire:close=180", "wire:close=240", "wire:close=300",
          "wire:close=600", "wire:settings"}
 
 
