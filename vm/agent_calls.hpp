@@ -23,6 +23,59 @@ error to_error(const grpc::Status& status);
 /// What is told of happens-before edges through gRPC (persistence/base/tsan.hpp). One for all calls, because reading a
 /// callback's captures to find its own would be the first report.
 [[maybe_unused]] inline char through_grpc;
+
+/// One call that is answered by a stream of messages.
+template <class Message>
+struct reader final : grpc::ClientReadReactor<Message> {
+  grpc::ClientContext context;
+  proto::Empty request;
+  Message message;
+  std::function<void(const Message&)> on_message;
+  std::function<void(error)> on_end;
+  std::recursive_mutex calling;  ///< held during callbacks: the client's destructor waits for it
+  bool silent = false;
+  std::shared_ptr<reader> self;  ///< until OnDone
+
+  using method = void (proto::Agent::Stub::async::*)(grpc::ClientContext*, const proto::Empty*,
+                                                     grpc::ClientReadReactor<Message>*);
+  static std::shared_ptr<reader> make(std::function<void(const Message&)> on_message,
+                                      std::function<void(error)> on_end) {
+    auto made = std::make_shared<reader>();
+    made->on_message = std::move(on_message);
+    made->on_end = std::move(on_end);
+    made->self = made;
+    return made;
+  }
+  void start(proto::Agent::Stub& stub, method how) {
+    (stub.async()->*how)(&context, &request, this);
+    ARCA_TSAN_RELEASE(&through_grpc);
+    this->StartRead(&message);
+    this->StartCall();
+  }
+  /// No callback runs or comes after it.
+  void silence() {
+    context.TryCancel();
+    const std::lock_guard guard(calling);
+    silent = true;
+  }
+
+  void OnReadDone(bool ok) override {
+    ARCA_TSAN_ACQUIRE(&through_grpc);
+    if (!ok) return;
+    {
+      const std::lock_guard guard(calling);
+      if (!silent) on_message(message);
+    }
+    this->StartRead(&message);
+  }
+  void OnDone(const grpc::Status& status) override {
+    ARCA_TSAN_ACQUIRE(&through_grpc);
+    auto keep = std::move(self);
+    const std::lock_guard guard(calling);
+    if (!silent)
+      on_end(status.ok() ? error{errc::unavailable, "the machine's agent ended the stream"} : to_error(status));
+  }
+};
 }  // namespace calls
 
 struct agent_client::state {
@@ -36,8 +89,8 @@ struct agent_client::state {
   std::vector<grpc::ClientContext*> open;
   std::vector<tunnel_stream*> tunnels;
 
-  struct event_reader;
-  std::shared_ptr<event_reader> events;
+  std::shared_ptr<calls::reader<calls::proto::Event>> events;
+  std::shared_ptr<calls::reader<calls::proto::RelayedConnection>> relayed;
 
   bool add(grpc::ClientContext* context) {
     const std::lock_guard guard(lock);

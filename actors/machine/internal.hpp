@@ -31,11 +31,12 @@ struct machine_stdio_ended {
 struct machine_process_ended {
   ARCA_MESSAGE(machine_process_ended)
 };
-enum class machine_timer_kind : uint8_t { output_late, kill_late, reconnect };
+enum class machine_timer_kind : uint8_t { output_late, kill_late, reconnect, ping };
 inline std::string to_string(machine_timer_kind k) {
   return k == machine_timer_kind::output_late ? "output_late"
          : k == machine_timer_kind::kill_late ? "kill_late"
-                                              : "reconnect";
+         : k == machine_timer_kind::reconnect ? "reconnect"
+                                              : "ping";
 }
 struct machine_timer {
   machine_timer_kind kind = machine_timer_kind::output_late;

@@ -49,6 +49,7 @@ void machine::watch() {
       },
       [](const error&) { /* the end of the agent's process, which is watched, says the same */ });
   if (box_->exit_fd() >= 0) backend_->exits().once(box_->exit_fd(), [tell] { tell(machine_process_ended()); });
+  begin_pings();
 }
 
 void machine::bind(const std::string& process_id, unique_fd socket, std::shared_ptr<process_io> io) {
@@ -87,6 +88,7 @@ void machine::reconnect(const std::string& process_id) {
 
 void machine::on_event(const machine_event& event) {
   if (event.container_id != id_) return;  // an agent's mistake is not another container's
+  heard();
   if (!event.exit) {
     if (phase_ != phase::running) return;
     machine_oom report;
@@ -188,6 +190,9 @@ void machine::on_timer(const machine_timer& timer) {
           found != processes_.end() && phase_ == phase::running && !found->second.reported)
         reconnect(timer.process_id);
       break;
+    case machine_timer_kind::ping:
+      ping_if_silent();
+      break;
     case machine_timer_kind::kill_late: {
       if (phase_ != phase::running || processes_["init"].exit) break;
       log::warn("the machine's agent does not report the end of a killed container", log::kv("container", id_));
@@ -250,6 +255,7 @@ void machine::close() {
   if (phase_ == phase::closing) return;
   phase_ = phase::closing;
   processes_.clear();
+  published_.clear();
   root_.reset();
   end_machine();
 }
@@ -264,17 +270,6 @@ void machine::end_machine() {
         return 0;
       },
       [this](int) { quit(); });
-}
-
-void machine::answered(const error& result) {
-  const bool late = result.code() == errc::timeout;
-  if (late == unresponsive_ || (result.code() != errc::none && !late)) return;
-  unresponsive_ = late;
-  machine_unresponsive report;
-  report.container_id = id_;
-  report.generation = generation_;
-  report.unresponsive = late;
-  send(observer_, std::move(report));
 }
 
 }  // namespace arca
