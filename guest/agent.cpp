@@ -393,14 +393,29 @@ void agent::update_resources(const std::string& container_id, const std::string&
 
 // ---- network
 
-result<void> agent::configure_interface(const interface_config& config) const {
+result<void> agent::check_own_network() const {
   if (setup_.host_network) return fail(errc::unavailable, "the machine shares the host's network");
+  return {};
+}
+
+result<void> agent::configure_interface(const interface_config& config) const {
+  ARCA_CHECK(check_own_network());
   return guest::configure_interface(config);
 }
 
 result<void> agent::remove_interface(const std::string& name) const {
-  if (setup_.host_network) return fail(errc::unavailable, "the machine shares the host's network");
+  ARCA_CHECK(check_own_network());
   return guest::remove_interface(name);
+}
+
+result<void> agent::set_interface(const std::string& name, bool up) const {
+  ARCA_CHECK(check_own_network());
+  return guest::set_interface(name, up);
+}
+
+result<void> agent::change_route(const route_change& what) const {
+  ARCA_CHECK(check_own_network());
+  return guest::change_route(what);
 }
 
 // ---- events

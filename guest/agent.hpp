@@ -107,6 +107,8 @@ class agent {
   // ---- network
   result<void> configure_interface(const interface_config& config) const;
   result<void> remove_interface(const std::string& name) const;
+  result<void> set_interface(const std::string& name, bool up) const;
+  result<void> change_route(const route_change& what) const;
 
   // ---- events
   /// From now on events go to `sink`, beginning with all that were not acknowledged. Empty: to nobody.
@@ -140,6 +142,7 @@ class agent {
   void check_oom(container& in);
   void watch_oom(container& in);
   void emit(const event& what);
+  result<void> check_own_network() const;
   void await_dead(std::chrono::steady_clock::time_point give_up, std::function<void()> done);
   void await_frozen(const std::string& container_id, int tries, reply<void> done);
   void erase_container(const std::string& container_id);

@@ -11,9 +11,12 @@
 #include "guest/agent_log.hpp"
 #include "guest/event_stream.hpp"
 #include "guest/fd_passing.hpp"
+#include "guest/process_table.hpp"
 #include "guest/proto/agent.grpc.pb.h"
 #include "guest/proto/version.hpp"
+#include "guest/proto/vm_start.hpp"
 #include "guest/quiet_grpc.hpp"
+#include "guest/relay_server.hpp"
 #include "guest/rpc_status.hpp"
 #include "guest/tunnel_call.hpp"
 
@@ -33,6 +36,19 @@ stdio_options from(const pb::Stdio& s) {
   return {s.tty(), s.open_stdin(), s.capture(), s.rows(), s.columns(), s.spool_limit(), s.non_blocking()};
 }
 
+void fill(pb::ProcessesReply& into, process_table& from) {
+  into.set_uptime(from.uptime);
+  into.set_memory_kib(from.memory_kib);
+  into.set_now(from.now);
+  for (auto& each : from.processes) {
+    auto* facts = into.add_facts();
+    facts->set_pid(each.pid);
+    facts->set_stat(std::move(each.stat));
+    facts->set_command(std::move(each.command));
+    facts->set_uid(each.uid);
+  }
+}
+
 }  // namespace
 
 struct agent_service::implementation final : pb::Agent::CallbackService {
@@ -44,17 +60,27 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
 
   loop& on;
   agent& what;
+  worker& threads;
   vm_calls* vm;
+  relay_server relays;
   tunnel_opener opener;
   std::function<void()> ended;
   unique_fd listener;
   std::unique_ptr<grpc::Server> server;
   std::map<std::string, connection> connections;  // by gRPC's name of the peer
   event_stream* events = nullptr;
+  using relay_stream = push_stream<pb::RelayedConnection>;
+  relay_stream* relayed = nullptr;
   size_t tunnels = 0;
 
-  implementation(loop& l, agent& a, worker& threads, vm_calls* v, std::function<void()> e)
-      : on(l), what(a), vm(v), opener(l, a, threads), ended(std::move(e)) {}
+  implementation(loop& l, agent& a, worker& w, vm_calls* v, std::function<void()> e)
+      : on(l),
+        what(a),
+        threads(w),
+        vm(v),
+        relays(l, std::string(vm_start::machine_dir) + "/relays"),
+        opener(l, a, w, relays),
+        ended(std::move(e)) {}
 
   // ---- connections
 
@@ -168,6 +194,10 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
     });
   }
 
+  unary* Ping(context* call, const pb::Empty*, pb::Empty*) override {
+    return at_once(call, [] { return result<void>(); });
+  }
+
   unary* Configure(context* call, const pb::ConfigureRequest* q, pb::Empty*) override {
     return at_once(call, [this, q] {
       return what.configure(q->machine_id(), q->machine_dir(), q->hostname(),
@@ -227,10 +257,15 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
     return at_once(call, [this, q] { return what.acknowledge(q->container_id(), q->process_id()); });
   }
   unary* Processes(context* call, const pb::ContainerRef* q, pb::ProcessesReply* r) override {
-    return at_once(call, [this, q, r]() -> result<void> {
-      ARCA_TRY(pids, what.pids(q->container_id()));
-      for (const pid_t pid : pids) r->add_pids(pid);
-      return {};
+    return later(call, [this, q, r](unary* reactor) {
+      auto pids = what.pids(q->container_id());
+      if (!pids) return reactor->Finish(to_status(pids));
+      for (const pid_t pid : *pids) r->add_pids(pid);
+      threads.run<process_table>([pids = std::move(*pids)] { return read_processes(pids); },
+                                 [reactor, r](result<process_table> table) {
+                                   if (table) fill(*r, *table);
+                                   reactor->Finish(to_status(table));
+                                 });
     });
   }
   unary* Stats(context* call, const pb::ContainerRef* q, pb::StatsReply* r) override {
@@ -257,6 +292,15 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
   }
   unary* RemoveInterface(context* call, const pb::RemoveInterfaceRequest* q, pb::Empty*) override {
     return at_once(call, [this, q] { return what.remove_interface(q->name()); });
+  }
+
+  unary* SetInterface(context* call, const pb::SetInterfaceRequest* q, pb::Empty*) override {
+    return at_once(call, [this, q] { return what.set_interface(q->name(), q->up()); });
+  }
+  unary* ChangeRoute(context* call, const pb::ChangeRouteRequest* q, pb::Empty*) override {
+    return at_once(call, [this, q] {
+      return what.change_route({q->destination(), q->gateway(), q->interface(), q->remove()});
+    });
   }
 
   // ---- the machine's own kernel
@@ -306,23 +350,57 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
     return tunnel;
   }
 
-  // The newest stream gets the events; one before it ends.
-  grpc::ServerWriteReactor<pb::Event>* Events(context*, const pb::Empty*) override {
-    auto* stream = new event_stream([this](event_stream* over) {
-      on.post([this, over] {
-        if (events == over) {
-          events = nullptr;
-          what.set_event_sink({});
-        }
+  // A stream that takes the place of the one before it, which ends. `connect` is called with the newest one, and with
+  // null when it has gone.
+  template <class Message>
+  push_stream<Message>* newest(push_stream<Message>*& current, std::function<void(push_stream<Message>*)> connect) {
+    auto* stream = new push_stream<Message>([this, &current, connect](push_stream<Message>* over) {
+      on.post([&current, connect, over] {
+        if (current == over) connect(current = nullptr);
         delete over;
       });
     });
-    on.post([this, stream] {
-      if (events) events->end({grpc::StatusCode::ABORTED, "another Events call has taken over"});
-      events = stream;
-      what.set_event_sink([stream](const event& e) { stream->push(e); });
+    on.post([&current, connect = std::move(connect), stream] {
+      if (current) current->end({grpc::StatusCode::ABORTED, "another call has taken over"});
+      connect(current = stream);
     });
     return stream;
+  }
+
+  grpc::ServerWriteReactor<pb::Event>* Events(context*, const pb::Empty*) override {
+    return newest<pb::Event>(events, [this](event_stream* stream) {
+      if (!stream) return what.set_event_sink({});
+      what.set_event_sink([stream](const event& e) { push(*stream, e); });
+    });
+  }
+
+  // ---- relays
+
+  unary* MakeRelay(context* call, const pb::MakeRelayRequest* q, pb::Empty*) override {
+    return of_vm(call, [this, q](unary* reactor) {
+      auto made = relays.make({q->name(), q->uid(), q->gid(), q->mode()});
+      if (made && !what.keep(q->token(), std::move(*made))) made = fail(errc::unavailable, "too many mounts are kept");
+      reactor->Finish(to_status(made));
+    });
+  }
+  unary* RefuseConnection(context* call, const pb::ConnectionRef* q, pb::Empty*) override {
+    return of_vm(call, [this, q](unary* reactor) {
+      relays.take(q->id()).reset();
+      reactor->Finish(grpc::Status::OK);
+    });
+  }
+  grpc::ServerWriteReactor<pb::RelayedConnection>* RelayedConnections(context*, const pb::Empty*) override {
+    return newest<pb::RelayedConnection>(relayed, [this](relay_stream* stream) {
+      if (!stream) return relays.set_sink({});
+      relays.set_sink([stream](const relayed_connection& each) {
+        pb::RelayedConnection told;
+        told.set_id(each.id);
+        told.set_relay(each.relay);
+        told.set_uid(each.uid);
+        told.set_gid(each.gid);
+        stream->push(std::move(told));
+      });
+    });
   }
 };
 

@@ -120,11 +120,15 @@ ifinfomsg link_message(int index) {
   return body;
 }
 
-// Names are given by the kernel in the order of arrival: another device may have the wanted one.
-result<void> rename(int index, const std::string& name) {
+result<void> take_down(int index, const std::string& name) {
   ifinfomsg down = link_message(index);
   down.ifi_change = IFF_UP;
-  ARCA_CHECK(check(request(RTM_NEWLINK, 0, down).send(), "take down " + name));
+  return check(request(RTM_NEWLINK, 0, down).send(), "take down " + name);
+}
+
+// Names are given by the kernel in the order of arrival: another device may have the wanted one.
+result<void> rename(int index, const std::string& name) {
+  ARCA_CHECK(take_down(index, name));
   return check(request(RTM_NEWLINK, 0, link_message(index)).add(IFLA_IFNAME, name.c_str(), name.size() + 1).send(),
                "rename to " + name);
 }
@@ -157,18 +161,42 @@ result<void> add_address(int index, const std::string& text) {
   return check(add.send(), "add address " + text, EEXIST);
 }
 
+// `index` 0: the kernel finds the device by the gateway.
+result<void> send_route(uint16_t type, uint16_t flags, const address& destination, const std::string& gateway,
+                        int index, const std::string& what, int accepted = 0) {
+  rtmsg body{};
+  body.rtm_family = destination.family;
+  body.rtm_dst_len = destination.prefix;
+  body.rtm_table = RT_TABLE_MAIN;
+  body.rtm_protocol = RTPROT_BOOT;
+  body.rtm_scope = gateway.empty() ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+  body.rtm_type = RTN_UNICAST;
+  request route(type, flags, body);
+  if (destination.prefix > 0) route.add(RTA_DST, destination.bytes.data(), destination.size());
+  if (!gateway.empty()) {
+    ARCA_TRY(parsed, parse_address(gateway, false));
+    if (parsed.family != destination.family)
+      return fail(errc::invalid_argument, "gateway " + go_quote(gateway) + " is of another family than its route");
+    route.add(RTA_GATEWAY, parsed.bytes.data(), parsed.size());
+  }
+  if (index != 0) route.add(RTA_OIF, static_cast<uint32_t>(index));
+  return check(route.send(), what, accepted);
+}
+
 result<void> add_default_route(int index, const std::string& gateway) {
   if (gateway.empty()) return {};
   ARCA_TRY(parsed, parse_address(gateway, false));
-  rtmsg body{};
-  body.rtm_family = parsed.family;
-  body.rtm_table = RT_TABLE_MAIN;
-  body.rtm_protocol = RTPROT_BOOT;
-  body.rtm_scope = RT_SCOPE_UNIVERSE;
-  body.rtm_type = RTN_UNICAST;
-  request route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, body);
-  route.add(RTA_GATEWAY, parsed.bytes.data(), parsed.size()).add(RTA_OIF, static_cast<uint32_t>(index));
-  return check(route.send(), "add default route by " + gateway);
+  address anywhere;
+  anywhere.family = parsed.family;
+  return send_route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, anywhere, gateway, index,
+                    "add default route by " + gateway);
+}
+
+result<int> index_of(const std::string& name) {
+  ARCA_CHECK(check_name(name));
+  const int index = static_cast<int>(if_nametoindex(name.c_str()));
+  if (index == 0) return fail(errc::not_found, "no network device " + name);
+  return index;
 }
 }  // namespace
 
@@ -198,10 +226,27 @@ result<void> configure_interface(const interface_config& config) {
 }
 
 result<void> remove_interface(const std::string& name) {
-  ARCA_CHECK(check_name(name));
-  const int index = static_cast<int>(if_nametoindex(name.c_str()));
-  if (index == 0) return fail(errc::not_found, "no network device " + name);
+  ARCA_TRY(index, index_of(name));
   return check(request(RTM_DELLINK, 0, link_message(index)).send(), "remove " + name, ENODEV);
+}
+
+result<void> set_interface(const std::string& name, bool up) {
+  ARCA_TRY(index, index_of(name));
+  return up ? bring_up(index, name, nullptr) : take_down(index, name);
+}
+
+result<void> change_route(const route_change& what) {
+  ARCA_TRY(destination, parse_address(what.destination, true));
+  if (what.gateway.empty() && what.interface.empty())
+    return fail(errc::invalid_argument, "a route needs a gateway or a device");
+  int index = 0;
+  if (!what.interface.empty()) {
+    ARCA_TRY(found, index_of(what.interface));
+    index = found;
+  }
+  const auto route = "route to " + what.destination;
+  if (what.remove) return send_route(RTM_DELROUTE, 0, destination, what.gateway, index, "remove " + route, ESRCH);
+  return send_route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, destination, what.gateway, index, "add " + route);
 }
 
 }  // namespace arca::guest

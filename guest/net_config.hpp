@@ -16,6 +16,13 @@ struct interface_config {
   uint32_t mtu = 0;                    ///< 0: as it is
 };
 
+struct route_change {
+  std::string destination;  ///< "10.1.0.0/16", "0.0.0.0/0"
+  std::string gateway;      ///< empty: it is on the link
+  std::string interface;    ///< empty: the kernel finds it by the gateway
+  bool remove = false;
+};
+
 /// Loopback up.
 result<void> bring_up_loopback();
 /// Whether there is a device with this hardware address.
@@ -24,5 +31,9 @@ bool has_interface(const std::string& mac);
 result<void> configure_interface(const interface_config& config);
 /// errc::not_found when there is none of this name.
 result<void> remove_interface(const std::string& name);
+/// Up or down. errc::not_found when there is none of this name.
+result<void> set_interface(const std::string& name, bool up);
+/// One that is there already is replaced; one that is not there is removed without an error.
+result<void> change_route(const route_change& what);
 
 }  // namespace arca::guest

@@ -32,6 +32,10 @@ std::optional<tunnel_target> from(const TunnelTarget& target) {
       out.to = tunnel_target::kind::unix_socket;
       out.path = target.unix_path();
       return out;
+    case TunnelTarget::kRelayed:
+      out.to = tunnel_target::kind::relayed;
+      out.connection = target.relayed();
+      return out;
     case TunnelTarget::WHERE_NOT_SET:
       break;
   }

@@ -98,6 +98,11 @@ result<unique_fd> connect_unix_in(int root, const std::string& path) {
 
 void tunnel_opener::open(const tunnel_target& target, opened done) {
   if (target.to == tunnel_target::kind::stdio) return open_stdio(done);
+  if (target.to == tunnel_target::kind::relayed) {
+    unique_fd waiting = relays_.take(target.connection);
+    if (!waiting) return done(fail(errc::not_found, "no such connection waits"));
+    return done(std::move(waiting));
+  }
   pid_t init = 0;
   if (!target.container.empty()) {
     const auto found = agent_.init_pid(target.container);

@@ -6,6 +6,7 @@
 
 #include "guest/agent.hpp"
 #include "guest/loop.hpp"
+#include "guest/relay_server.hpp"
 #include "guest/worker.hpp"
 #include "persistence/base/error.hpp"
 #include "persistence/base/unique_fd.hpp"
@@ -13,19 +14,21 @@
 namespace arca::guest {
 
 struct tunnel_target {
-  enum class kind : uint8_t { stdio, tcp, udp, unix_socket };
+  enum class kind : uint8_t { stdio, tcp, udp, unix_socket, relayed };
   kind to = kind::stdio;
   std::string host;  ///< tcp, udp: numeric
   uint32_t port = 0;
-  std::string path;       ///< unix_socket
-  std::string container;  ///< whose network or root; empty: the machine's
+  std::string path;         ///< unix_socket
+  uint64_t connection = 0;  ///< relayed
+  std::string container;    ///< whose network or root; empty: the machine's
 };
 
 class tunnel_opener {
  public:
   using opened = std::function<void(result<unique_fd>)>;
 
-  tunnel_opener(loop& on, agent& what, worker& threads) : loop_(on), agent_(what), worker_(threads) {}
+  tunnel_opener(loop& on, agent& what, worker& threads, relay_server& relays)
+      : loop_(on), agent_(what), worker_(threads), relays_(relays) {}
   /// A connected, non-blocking socket, or errc::unavailable with the kernel's word for why not. On the loop.
   void open(const tunnel_target& target, opened done);
 
@@ -38,6 +41,7 @@ class tunnel_opener {
   loop& loop_;
   agent& agent_;
   worker& worker_;
+  relay_server& relays_;
 };
 
 }  // namespace arca::guest

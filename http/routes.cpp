@@ -23,6 +23,7 @@ constexpr std::array table{
     route{"GET",    "/arca/actors",                actors,              none},
     route{"GET",    "/arca/machines",              machine_list,        none},
     route{"GET",    "/arca/machines/{name}/log",   machine_log,         quick},
+    route{"POST",   "/arca/machines/{name}/dial",  machine_dial,        change},
     route{"GET",    "/arca/machines/{name}",       machine_show,        quick},
 
     route{"GET",    "/containers/json",            container_list,      change},

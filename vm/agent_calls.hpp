@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "guest/proto/agent.grpc.pb.h"
@@ -24,6 +25,67 @@ error to_error(const grpc::Status& status);
 /// What is told of happens-before edges through gRPC (persistence/base/tsan.hpp). One for all calls, because reading a
 /// callback's captures to find its own would be the first report.
 [[maybe_unused]] inline char through_grpc;
+
+/// One call that is answered by a stream of messages, which come one at a time: each is asked for.
+template <class Message>
+struct reader final : grpc::ClientReadReactor<Message> {
+  grpc::ClientContext context;
+  proto::Empty request;
+  Message message;
+  std::function<void(const Message&)> on_message;
+  std::function<void(error)> on_end;
+  std::recursive_mutex calling;  ///< held during callbacks: the client's destructor waits for it
+  bool silent = false;
+  bool taken = false;            ///< the last message was given away and no other asked for
+  std::shared_ptr<reader> self;  ///< until OnDone
+
+  using method = void (proto::Agent::Stub::async::*)(grpc::ClientContext*, const proto::Empty*,
+                                                     grpc::ClientReadReactor<Message>*);
+  static std::shared_ptr<reader> make(std::function<void(const Message&)> on_message,
+                                      std::function<void(error)> on_end) {
+    auto made = std::make_shared<reader>();
+    made->on_message = std::move(on_message);
+    made->on_end = std::move(on_end);
+    made->self = made;
+    return made;
+  }
+  void start(proto::Agent::Stub& stub, method how) {
+    (stub.async()->*how)(&context, &request, this);
+    ARCA_TSAN_RELEASE(&through_grpc);
+    this->AddHold();  // reads are started from elsewhere
+    this->StartRead(&message);
+    this->StartCall();
+  }
+  /// Lets the next message come.
+  void next() {
+    const std::lock_guard guard(calling);
+    if (!std::exchange(taken, false)) return;
+    ARCA_TSAN_RELEASE(&through_grpc);
+    this->StartRead(&message);
+  }
+  /// No callback runs or comes after it.
+  void silence() {
+    context.TryCancel();
+    const std::lock_guard guard(calling);
+    silent = true;
+    if (std::exchange(taken, false)) this->RemoveHold();
+  }
+
+  void OnReadDone(bool ok) override {
+    ARCA_TSAN_ACQUIRE(&through_grpc);
+    const std::lock_guard guard(calling);
+    if (!ok || silent) return this->RemoveHold();
+    taken = true;
+    on_message(message);
+  }
+  void OnDone(const grpc::Status& status) override {
+    ARCA_TSAN_ACQUIRE(&through_grpc);
+    auto keep = std::move(self);
+    const std::lock_guard guard(calling);
+    if (!silent)
+      on_end(status.ok() ? error{errc::unavailable, "the machine's agent ended the stream"} : to_error(status));
+  }
+};
 }  // namespace calls
 
 struct agent_client::state {
@@ -39,8 +101,8 @@ struct agent_client::state {
   std::vector<grpc::ClientContext*> open;
   std::vector<tunnel_stream*> tunnels;
 
-  struct event_reader;
-  std::shared_ptr<event_reader> events;
+  std::shared_ptr<calls::reader<calls::proto::Event>> events;
+  std::shared_ptr<calls::reader<calls::proto::RelayedConnection>> relayed;
 
   bool add(grpc::ClientContext* context) {
     const std::lock_guard guard(lock);

@@ -102,49 +102,6 @@ void keep_callback_threads() {
 
 }  // namespace
 
-struct agent_client::state::event_reader final : grpc::ClientReadReactor<proto::Event> {
-  grpc::ClientContext context;
-  proto::Empty request;
-  proto::Event event;
-  std::function<void(agent_event)> on_event;
-  std::function<void(error)> on_end;
-  std::recursive_mutex calling;  ///< held during callbacks: the client's destructor waits for it
-  bool silent = false;
-  bool taken = false;                  ///< the last event was given away and no other asked for
-  std::shared_ptr<event_reader> self;  ///< until OnDone
-
-  void OnReadDone(bool ok) override {
-    ARCA_TSAN_ACQUIRE(&through_grpc);
-    const std::lock_guard guard(calling);
-    if (!ok || silent) return RemoveHold();
-    agent_event out;
-    out.container_id = event.container_id();
-    out.process_id = event.process_id();
-    if (event.has_exit()) out.exit = to_exit(event.exit());
-    taken = true;
-    on_event(std::move(out));
-  }
-  void next() {
-    const std::lock_guard guard(calling);
-    if (!std::exchange(taken, false)) return;
-    ARCA_TSAN_RELEASE(&through_grpc);
-    StartRead(&event);
-  }
-  void give_up() {
-    context.TryCancel();
-    const std::lock_guard guard(calling);
-    silent = true;
-    if (std::exchange(taken, false)) RemoveHold();
-  }
-  void OnDone(const grpc::Status& status) override {
-    ARCA_TSAN_ACQUIRE(&through_grpc);
-    auto keep = std::move(self);
-    const std::lock_guard guard(calling);
-    if (!silent)
-      on_end(status.ok() ? error{errc::unavailable, "the machine's agent ended the events"} : to_error(status));
-  }
-};
-
 agent_client::agent_client(std::shared_ptr<state> s) : state_(std::move(s)) {}
 
 std::shared_ptr<agent_client> agent_client::over(unique_fd socket) {
@@ -165,15 +122,18 @@ std::shared_ptr<agent_client> agent_client::over(unique_fd socket) {
 }
 
 agent_client::~agent_client() {
-  std::shared_ptr<state::event_reader> events;
+  decltype(state_->events) events;
+  decltype(state_->relayed) relayed;
   {
     const std::lock_guard guard(state_->lock);
     state_->closing = true;
     for (auto* context : state_->open) context->TryCancel();
     for (auto* each : state_->tunnels) each->cancel();
     events = std::move(state_->events);
+    relayed = std::move(state_->relayed);
   }
-  if (events) events->give_up();
+  if (events) events->silence();
+  if (relayed) relayed->silence();
   if (state_->socket) ::shutdown(state_->socket.get(), SHUT_RDWR);
 }
 
@@ -203,6 +163,10 @@ void agent_client::hello(const agent_greeting& greeting, milliseconds limit, cal
         }
         done(std::move(out));
       });
+}
+
+void agent_client::ping(milliseconds limit, callback<void> done) {
+  start<proto::Empty, proto::Empty>(state_, &proto::Agent::Stub::async::Ping, {}, limit, no_value(std::move(done)));
 }
 
 void agent_client::configure(const agent_configuration& what, milliseconds limit, callback<void> done) {
@@ -289,19 +253,22 @@ void agent_client::acknowledge(const std::string& container, const std::string& 
                                                  limit, no_value(std::move(done)));
 }
 
-void agent_client::processes(const std::string& container, milliseconds limit, callback<std::vector<int64_t>> done) {
+void agent_client::processes(const std::string& container, milliseconds limit, callback<agent_process_table> done) {
   proto::ContainerRef request;
   request.set_container_id(container);
   start<proto::ContainerRef, proto::ProcessesReply>(
       state_, &proto::Agent::Stub::async::Processes, std::move(request), limit,
       [done = std::move(done)](const proto::ProcessesReply& reply, error e) {
         if (e.code() != errc::none) return done(fail(std::move(e)));
-        if (reply.pids_size() > most_processes)
+        if (reply.facts_size() > most_processes)
           return done(fail(errc::internal, "the machine's agent names more processes than there can be"));
-        std::vector<int64_t> pids;
-        for (const auto pid : reply.pids())
-          if (to_pid(pid) != 0) pids.push_back(pid);
-        done(std::move(pids));
+        agent_process_table out;
+        for (const auto& p : reply.facts())
+          if (to_pid(p.pid()) != 0) out.processes.push_back({p.pid(), p.stat(), p.command(), p.uid()});
+        out.uptime = reply.uptime();
+        out.memory_kib = reply.memory_kib();
+        out.now = reply.now();
+        done(std::move(out));
       });
 }
 
@@ -325,28 +292,38 @@ void agent_client::update_resources(const std::string& container, const std::str
 }
 
 void agent_client::subscribe(std::function<void(agent_event)> on_event, std::function<void(error)> on_end) {
-  auto reader = std::make_shared<state::event_reader>();
-  reader->on_event = std::move(on_event);
-  reader->on_end = std::move(on_end);
-  reader->self = reader;
+  auto made = reader<proto::Event>::make(
+      [on_event = std::move(on_event)](const proto::Event& event) {
+        agent_event out;
+        out.container_id = event.container_id();
+        out.process_id = event.process_id();
+        if (event.has_exit()) out.exit = to_exit(event.exit());
+        on_event(std::move(out));
+      },
+      std::move(on_end));
   {
     const std::lock_guard guard(state_->lock);
-    state_->events = reader;
+    state_->events = made;
   }
-  state_->stub->async()->Events(&reader->context, &reader->request, reader.get());
-  ARCA_TSAN_RELEASE(&through_grpc);
-  reader->AddHold();  // reads are started from elsewhere
-  reader->StartRead(&reader->event);
-  reader->StartCall();
+  made->start(*state_->stub, &proto::Agent::Stub::async::Events);
+}
+
+template <class Reader>
+void agent_client::next(std::shared_ptr<Reader> state::*which) {
+  std::shared_ptr<Reader> reader;
+  {
+    const std::lock_guard guard(state_->lock);
+    reader = (*state_).*which;
+  }
+  if (reader) reader->next();
 }
 
 void agent_client::next_event() {
-  std::shared_ptr<state::event_reader> reader;
-  {
-    const std::lock_guard guard(state_->lock);
-    reader = state_->events;
-  }
-  if (reader) reader->next();
+  next(&state::events);
+}
+
+void agent_client::next_relayed() {
+  next(&state::relayed);
 }
 
 }  // namespace arca::vm

@@ -20,6 +20,8 @@
 
 namespace arca::vm {
 
+class tunnel_stream;
+
 struct agent_exit {
   int32_t code = 0;
   int64_t at = 0;  ///< unix nanoseconds
@@ -65,6 +67,32 @@ struct agent_interface {
   std::vector<std::string> addresses;
   uint32_t mtu = 0;
 };
+struct agent_route {
+  std::string destination;         ///< "10.1.0.0/16"; "0.0.0.0/0" and "::/0": the default route
+  std::string gateway, interface;  ///< at least one of them
+  bool remove = false;
+};
+/// Of one process, from where it runs; text of /proc, cut. Nothing of it is trusted where the machine is a VM.
+struct agent_process_facts {
+  int64_t pid = 0;
+  std::string stat, command;
+  uint32_t uid = 0;
+};
+struct agent_process_table {
+  std::vector<agent_process_facts> processes;
+  double uptime = 0;
+  int64_t memory_kib = 0, now = 0;  ///< now: unix seconds
+};
+/// A socket inside on which the agent listens.
+struct agent_relay {
+  std::string name, token;
+  uint32_t uid = 0, gid = 0, mode = 0;
+};
+struct agent_relayed {
+  uint64_t id = 0;
+  std::string relay;
+  uint32_t uid = 0, gid = 0;  ///< who connected
+};
 /// What a VM is told before anything else; a namespace machine has the host's.
 struct agent_greeting {
   uint64_t generation = 0;
@@ -73,12 +101,13 @@ struct agent_greeting {
 };
 /// Where a tunnel ends inside the machine.
 struct agent_tunnel {
-  enum class kind : uint8_t { stdio, tcp, udp, unix_socket };
+  enum class kind : uint8_t { stdio, tcp, udp, unix_socket, relayed };
   kind to = kind::stdio;
   std::string host;  ///< tcp, udp: numeric
   uint16_t port = 0;
-  std::string path;       ///< unix_socket
-  std::string container;  ///< whose network or root; empty: the machine's
+  std::string path;         ///< unix_socket
+  uint64_t connection = 0;  ///< relayed
+  std::string container;    ///< whose network or root; empty: the machine's
 };
 struct agent_mount {
   std::string type, source;
@@ -116,6 +145,8 @@ class agent_client {
 
   void hello(uint64_t generation, milliseconds limit, callback<agent_hello> done);
   void hello(const agent_greeting& greeting, milliseconds limit, callback<agent_hello> done);
+  /// Answered when the agent lives and turns.
+  void ping(milliseconds limit, callback<void> done);
   void configure(const agent_configuration& what, milliseconds limit, callback<void> done);
   void shutdown(milliseconds limit, callback<void> done);
   void create_container(const agent_container& what, milliseconds limit, callback<agent_started> done);
@@ -125,18 +156,23 @@ class agent_client {
   void resize(const std::string& container, const std::string& process, uint32_t rows, uint32_t columns,
               milliseconds limit, callback<void> done);
   void acknowledge(const std::string& container, const std::string& process, milliseconds limit, callback<void> done);
-  void processes(const std::string& container, milliseconds limit, callback<std::vector<int64_t>> done);
+  void processes(const std::string& container, milliseconds limit, callback<agent_process_table> done);
   void stats(const std::string& container, milliseconds limit, callback<std::string> done);
   void update_resources(const std::string& container, const std::string& oci_resources, milliseconds limit,
                         callback<void> done);
   void configure_interface(const agent_interface& nic, milliseconds limit, callback<void> done);
   void remove_interface(const std::string& name, milliseconds limit, callback<void> done);
+  void set_interface(const std::string& name, bool up, milliseconds limit, callback<void> done);
+  void change_route(const agent_route& what, milliseconds limit, callback<void> done);
 
   /// One end of a socket pair whose other end is the connection inside. Ends of input and output are told apart
   /// (shutdown(SHUT_WR)); for udp the pair keeps message boundaries (SOCK_SEQPACKET). `limit` is for connecting. It
   /// lives until both directions have ended, the descriptor is closed, or the client is destroyed. At most 256 KiB are
   /// under way each way in this process: whoever does not read stops the other side.
   void tunnel(const agent_tunnel& where, milliseconds limit, callback<unique_fd> done);
+  /// The same for a connected, non-blocking stream socket that is there: its bytes go to and fro. `over`: once, when
+  /// nothing of it is left, also when it did not come to be.
+  void tunnel_from(unique_fd socket, const agent_tunnel& where, milliseconds limit, std::function<void()> over);
 
   // ---- of a VM; a namespace machine answers errc::conflict
   void mount(const agent_mount& what, milliseconds limit, callback<void> done);
@@ -147,6 +183,12 @@ class agent_client {
   void set_sysctls(const std::map<std::string, std::string>& sysctls, milliseconds limit, callback<void> done);
   void set_time(int64_t now, milliseconds limit, callback<void> done);
   void set_up_emulator(const agent_emulator& what, milliseconds limit, callback<void> done);
+  void make_relay(const agent_relay& what, milliseconds limit, callback<void> done);
+  void refuse_relayed(uint64_t connection, milliseconds limit, callback<void> done);
+  /// As subscribe(): connections to relays that wait for a tunnel (agent_tunnel::kind::relayed) or a refusal.
+  void follow_relays(std::function<void(agent_relayed)> on_connection);
+  /// Lets the next one come, once for each.
+  void next_relayed();
 
   /// Opens the stream of events and reads the first. `on_event` for each, then `on_end` once with the reason; both on a
   /// gRPC thread, neither after the client's destructor has returned. One stream at a time.
@@ -156,6 +198,9 @@ class agent_client {
 
  private:
   struct state;
+  template <class Reader>
+  void next(std::shared_ptr<Reader> state::*which);
+  void open_tunnel(std::shared_ptr<tunnel_stream> made, const agent_tunnel& where, milliseconds limit);
   explicit agent_client(std::shared_ptr<state> s);
   std::shared_ptr<state> state_;
 };

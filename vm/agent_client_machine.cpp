@@ -25,6 +25,24 @@ void agent_client::remove_interface(const std::string& name, milliseconds limit,
                                                      std::move(request), limit, no_value(std::move(done)));
 }
 
+void agent_client::set_interface(const std::string& name, bool up, milliseconds limit, callback<void> done) {
+  proto::SetInterfaceRequest request;
+  request.set_name(name);
+  request.set_up(up);
+  start<proto::SetInterfaceRequest, proto::Empty>(state_, &proto::Agent::Stub::async::SetInterface, std::move(request),
+                                                  limit, no_value(std::move(done)));
+}
+
+void agent_client::change_route(const agent_route& what, milliseconds limit, callback<void> done) {
+  proto::ChangeRouteRequest request;
+  request.set_destination(what.destination);
+  request.set_gateway(what.gateway);
+  request.set_interface(what.interface);
+  request.set_remove(what.remove);
+  start<proto::ChangeRouteRequest, proto::Empty>(state_, &proto::Agent::Stub::async::ChangeRoute, std::move(request),
+                                                 limit, no_value(std::move(done)));
+}
+
 void agent_client::mount(const agent_mount& what, milliseconds limit, callback<void> done) {
   proto::MountRequest request;
   request.set_type(what.type);
@@ -90,7 +108,39 @@ void agent_client::set_up_emulator(const agent_emulator& what, milliseconds limi
                                                    std::move(request), limit, no_value(std::move(done)));
 }
 
-void agent_client::tunnel(const agent_tunnel& where, milliseconds limit, callback<unique_fd> done) {
+void agent_client::make_relay(const agent_relay& what, milliseconds limit, callback<void> done) {
+  proto::MakeRelayRequest request;
+  request.set_name(what.name);
+  request.set_token(what.token);
+  request.set_uid(what.uid);
+  request.set_gid(what.gid);
+  request.set_mode(what.mode);
+  start<proto::MakeRelayRequest, proto::Empty>(state_, &proto::Agent::Stub::async::MakeRelay, std::move(request), limit,
+                                               no_value(std::move(done)));
+}
+
+void agent_client::refuse_relayed(uint64_t connection, milliseconds limit, callback<void> done) {
+  proto::ConnectionRef request;
+  request.set_id(connection);
+  start<proto::ConnectionRef, proto::Empty>(state_, &proto::Agent::Stub::async::RefuseConnection, std::move(request),
+                                            limit, no_value(std::move(done)));
+}
+
+void agent_client::follow_relays(std::function<void(agent_relayed)> on_connection) {
+  auto made = reader<proto::RelayedConnection>::make(
+      [on_connection = std::move(on_connection)](const proto::RelayedConnection& each) {
+        on_connection({each.id(), each.relay(), each.uid(), each.gid()});
+      },
+      [](const error&) { /* with the agent, whose end is watched */ });
+  {
+    const std::lock_guard guard(state_->lock);
+    state_->relayed = made;
+  }
+  made->start(*state_->stub, &proto::Agent::Stub::async::RelayedConnections);
+}
+
+namespace {
+proto::TunnelTarget target_of(const agent_tunnel& where) {
   proto::TunnelTarget target;
   target.set_container_id(where.container);
   switch (where.to) {
@@ -108,17 +158,33 @@ void agent_client::tunnel(const agent_tunnel& where, milliseconds limit, callbac
     case agent_tunnel::kind::unix_socket:
       target.set_unix_path(where.path);
       break;
+    case agent_tunnel::kind::relayed:
+      target.set_relayed(where.connection);
+      break;
   }
-  // The state stays until the tunnel has gone; the client may go before.
-  const auto made = std::make_shared<tunnel_stream>(std::move(done), [state = state_](tunnel_stream* it) {
-    const std::lock_guard guard(state->lock);
-    std::erase(state->tunnels, it);
-  });
+  return target;
+}
+}  // namespace
+
+void agent_client::open_tunnel(std::shared_ptr<tunnel_stream> made, const agent_tunnel& where, milliseconds limit) {
   {
     const std::lock_guard guard(state_->lock);
     state_->tunnels.push_back(made.get());
   }
-  made->start(*state_->stub, std::move(target), limit);
+  // The state stays until the tunnel has gone; the client may go before.
+  made->start(*state_->stub, target_of(where), limit, [state = state_](tunnel_stream* it) {
+    const std::lock_guard guard(state->lock);
+    std::erase(state->tunnels, it);
+  });
+}
+
+void agent_client::tunnel(const agent_tunnel& where, milliseconds limit, callback<unique_fd> done) {
+  open_tunnel(std::make_shared<tunnel_stream>(std::move(done)), where, limit);
+}
+
+void agent_client::tunnel_from(unique_fd socket, const agent_tunnel& where, milliseconds limit,
+                               std::function<void()> over) {
+  open_tunnel(std::make_shared<tunnel_stream>(std::move(socket), std::move(over)), where, limit);
 }
 
 }  // namespace arca::vm

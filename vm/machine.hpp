@@ -92,6 +92,10 @@ class machine {
   virtual result<attached_rootfs> attach_rootfs(const rootfs_spec& rootfs) = 0;
   /// Makes an opened file or folder of the host (O_PATH) usable as a mount source inside. Returns the fd_token.
   virtual result<std::string> share(unique_fd source, bool read_only, bool recursive) = 0;
+  /// The same for a socket of the host (O_PATH) where the kernel is not the host's: each connection is relayed.
+  virtual result<std::string> share_socket(unique_fd) {
+    return fail(errc::unsupported, "a socket is shared as it is in a machine on the host's kernel");
+  }
   /// After attach_rootfs and the last share(), before the container is created: waits until all of it is there inside.
   virtual result<void> finish_shares() = 0;
   /// Paths of the host mean the same inside and the kernel is the host's. Otherwise every source of a mount is shared,

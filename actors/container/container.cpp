@@ -56,12 +56,8 @@ container::behavior_type container::make_behavior() {
       [this](const machine_oom& r) {
         if (r.generation == record_.generation) event("oom");
       },
-      [this](const machine_unresponsive& r) {
-        if (r.generation != record_.generation || unresponsive_ == r.unresponsive) return;
-        unresponsive_ = r.unresponsive;
-        log::warn(unresponsive_ ? "machine does not answer" : "machine answers again",
-                  log::kv("container", record_.id));
-      },
+      [this](const find_machine&) { return running_machine(); },
+      [this](const machine_unresponsive& r) { on_unresponsive(r); },
       [this](const resume_container& r) { return take_up(r); },
       [this](const timer_due& r) { on_timer(r); },
   };

@@ -72,6 +72,8 @@ class container : public tracked<container_internal::base> {
   caf::result<json_document> inspect(const inspect_container& request);
   caf::result<json_document> top(const top_container& request);
   caf::result<json_document> stats();
+  caf::result<machine_actor> running_machine() const;
+  void on_unresponsive(const machine_unresponsive& report);
   void on_timer(const timer_due& timer);
 
   // ---- removal (container_remove.cpp)

@@ -388,19 +388,13 @@ caf::result<json_document> container::top(const top_container& request) {
     promise.deliver(caf_error(errc::conflict, "container " + record_.id + " is not running"));
     return promise;
   }
-  if (record_.runtime == "vm") {
-    promise.deliver(caf_error(errc::unsupported,
-                              "docker top of a container in a virtual machine is not supported by Arca yet; docker "
-                              "exec can run its ps"));
-    return promise;
-  }
   list_processes l;
   l.container_id = record_.id;
   this->request(machine_, caf::infinite, std::move(l))
       .then(
           [this, promise, args = request.ps_args](const process_list& list) mutable {
             offload(
-                this, *s_.ctx.port, *s_.ctx.pool, [pids = list.pids, args] { return process_table(pids, args); },
+                this, *s_.ctx.port, *s_.ctx.pool, [list, args] { return process_table(list, args); },
                 [this, promise](const result<std::string>& table) mutable {
                   if (!table) {
                     promise.deliver(to_caf(table.error()));
@@ -414,6 +408,24 @@ caf::result<json_document> container::top(const top_container& request) {
           },
           [promise](caf::error& e) mutable { promise.deliver(std::move(e)); });
   return promise;
+}
+
+caf::result<machine_actor> container::running_machine() const {
+  if (machine_ && record_.state.status != container_status::starting) return machine_;
+  return caf_error(errc::conflict, "container " + record_.id + " is not running");
+}
+
+/// Shown as long as it lasts; nothing is done about it, since who waits for the machine has a deadline of its own.
+void container::on_unresponsive(const machine_unresponsive& report) {
+  if (report.generation != record_.generation || unresponsive_ == report.unresponsive) return;
+  unresponsive_ = report.unresponsive;
+  log::warn(unresponsive_ ? "machine does not answer" : "machine answers again", log::kv("container", record_.id));
+  if (!record_.details.is_object()) return;
+  if (unresponsive_)
+    record_.details["Unresponsive"] = true;
+  else
+    record_.details.erase("Unresponsive");
+  show([](const caf::error&) { /* the next change shows it */ });
 }
 
 caf::result<json_document> container::stats() {

@@ -1,7 +1,6 @@
 #include "actors/container/top.hpp"
 
 #include <pwd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -27,50 +26,51 @@ struct process {
   std::string name, command;
 };
 
-std::optional<process> read_process(int64_t pid) {
-  const std::string dir = "/proc/" + std::to_string(pid);
-  auto stat = fs::read_file(dir + "/stat", 64 << 10);
-  if (!stat) return std::nullopt;  // ended meanwhile
-  const auto open = stat->find('(');
-  const auto close = stat->rfind(')');
-  if (open == std::string::npos || close == std::string::npos) return std::nullopt;
+/// What a number of a foreign kernel may be at most: sums and products of such are no overflow.
+constexpr int64_t largest = int64_t{1} << 48;
+int64_t bounded(long long value) {
+  return std::clamp<int64_t>(value, 0, largest);
+}
+
+std::optional<process> parse(const process_facts& facts) {
+  const auto& stat = facts.stat;
+  const auto open = stat.find('(');
+  const auto close = stat.rfind(')');
+  if (open == std::string::npos || close == std::string::npos || close < open) return std::nullopt;
   process p;
-  p.pid = pid;
-  p.name = stat->substr(open + 1, close - open - 1);
+  p.pid = facts.pid;
+  p.name = stat.substr(open + 1, close - open - 1);
   long long ppid = 0, utime = 0, stime = 0, start = 0, rss = 0;
   unsigned long long vsize = 0;
   int tty = 0;
-  if (std::sscanf(stat->c_str() + close + 1,
+  if (std::sscanf(stat.c_str() + close + 1,
                   " %c %lld %*d %*d %d %*d %*u %*u %*u %*u %*u %lld %lld %*d %*d %*d %*d %*d %*d %lld %llu %lld",
                   &p.state, &ppid, &tty, &utime, &stime, &start, &vsize, &rss) != 8)
     return std::nullopt;
   p.ppid = ppid;
   p.tty = static_cast<unsigned>(tty);
-  p.cpu_ticks = utime + stime;
-  p.start_ticks = start;
+  p.cpu_ticks = bounded(utime) + bounded(stime);
+  p.start_ticks = bounded(start);
   p.virtual_bytes = vsize;
-  p.rss_pages = rss;
-  struct stat st {};
-  if (::stat(dir.c_str(), &st) == 0) p.uid = st.st_uid;
-  if (auto line = fs::read_file(dir + "/cmdline", 64 << 10)) {
-    while (!line->empty() && line->back() == '\0') line->pop_back();
-    std::replace(line->begin(), line->end(), '\0', ' ');
-    p.command = std::move(*line);
-  }
+  p.rss_pages = std::min(bounded(rss), largest >> 16);
+  p.uid = facts.uid;
+  p.command = facts.command;
+  while (!p.command.empty() && p.command.back() == '\0') p.command.pop_back();
+  std::replace(p.command.begin(), p.command.end(), '\0', ' ');
   if (p.command.empty()) p.command = "[" + p.name + "]";
   return p;
 }
 
 struct clock_facts {
-  int64_t ticks = ::sysconf(_SC_CLK_TCK);
+  int64_t ticks = ::sysconf(_SC_CLK_TCK);  // USER_HZ and the size of a page are the same in a guest
   int64_t page = ::sysconf(_SC_PAGESIZE);
   double uptime = 0;
   int64_t memory_kb = 1;
-  time_t now = ::time(nullptr);
-  clock_facts() {
-    if (auto text = fs::read_file("/proc/uptime")) uptime = std::strtod(text->c_str(), nullptr);
-    if (auto text = fs::read_file("/proc/meminfo")) std::sscanf(text->c_str(), "MemTotal: %ld", &memory_kb);
-  }
+  time_t now = 0;
+  explicit clock_facts(const process_list& of)
+      : uptime(of.uptime >= 0 && of.uptime < static_cast<double>(largest) ? of.uptime : 0),
+        memory_kb(std::max<int64_t>(1, bounded(of.memory_kib))),
+        now(bounded(of.now)) {}
 };
 
 std::string user_name(uint32_t uid) {
@@ -104,9 +104,11 @@ std::string start_text(const process& p, const clock_facts& c) {
   return text.data();
 }
 
+constexpr double most_percent = 1e6;
 double cpu_percent(const process& p, const clock_facts& c) {
   const double lived = c.uptime - static_cast<double>(p.start_ticks) / static_cast<double>(c.ticks);
-  return lived <= 0 ? 0 : 100.0 * static_cast<double>(p.cpu_ticks) / static_cast<double>(c.ticks) / lived;
+  if (lived <= 0) return 0;
+  return std::min(most_percent, 100.0 * static_cast<double>(p.cpu_ticks) / static_cast<double>(c.ticks) / lived);
 }
 
 std::string one_decimal(double value) {
@@ -210,22 +212,22 @@ std::vector<named_column> columns_of(const std::string& args) {
 }
 }  // namespace
 
-result<std::string> process_table(const std::vector<int64_t>& pids, const std::string& ps_args) {
+result<std::string> process_table(const process_list& of, const std::string& ps_args) {
   const auto columns = columns_of(ps_args);
   if (columns.empty()) return fail(errc::invalid_argument, "ps arguments are not supported: " + ps_args);
   const bool has_pid =
       std::any_of(columns.begin(), columns.end(), [](const auto& c) { return std::strcmp(c.title, "PID") == 0; });
   if (!has_pid) return fail(errc::internal, "Couldn't find PID field in ps output");
-  const clock_facts facts;
+  const clock_facts facts(of);
   nlohmann::json table = {{"Titles", nlohmann::json::array()}, {"Processes", nlohmann::json::array()}};
   for (const auto& c : columns) table["Titles"].push_back(c.title);
-  auto sorted = pids;
-  std::sort(sorted.begin(), sorted.end());
-  for (const auto pid : sorted) {
-    const auto p = read_process(pid);
-    if (!p) continue;
+  std::vector<process> sorted;
+  for (const auto& each : of.processes)
+    if (auto p = parse(each)) sorted.push_back(std::move(*p));
+  std::sort(sorted.begin(), sorted.end(), [](const process& a, const process& b) { return a.pid < b.pid; });
+  for (const auto& p : sorted) {
     auto row = nlohmann::json::array();
-    for (const auto& c : columns) row.push_back(c.value(*p, facts));
+    for (const auto& c : columns) row.push_back(c.value(p, facts));
     table["Processes"].push_back(std::move(row));
   }
   return table.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);

@@ -38,6 +38,7 @@ enum class machine_timer_kind : uint8_t {
   next_event,
   events_ended,  ///< at once, from a gRPC thread
   follow_again,
+  ping,
 };
 inline std::string to_string(machine_timer_kind k) {
   switch (k) {
@@ -53,6 +54,8 @@ inline std::string to_string(machine_timer_kind k) {
       return "events_ended";
     case machine_timer_kind::follow_again:
       return "follow_again";
+    case machine_timer_kind::ping:
+      return "ping";
   }
   return {};
 }

@@ -81,8 +81,11 @@ result<std::vector<oci::mount_input>> share_mounts(vm::machine& box, const model
       ARCA_TRY(fd, detail.subpath.empty() ? oci::open_bind_source(point.source, detail.create)
                                           : open_subpath(point.source, detail.subpath));
       struct stat info {};
-      m.recursive = m.recursive && fstat(fd.get(), &info) == 0 && S_ISDIR(info.st_mode);
-      ARCA_TRY(token, box.share(std::move(fd), !box.on_host_kernel() && m.read_only, m.recursive));
+      if (fstat(fd.get(), &info) != 0) return fail_errno("stat " + point.source);
+      m.recursive = m.recursive && S_ISDIR(info.st_mode);
+      const bool relayed = S_ISSOCK(info.st_mode) && !box.on_host_kernel();
+      ARCA_TRY(token, relayed ? box.share_socket(std::move(fd))
+                              : box.share(std::move(fd), !box.on_host_kernel() && m.read_only, m.recursive));
       sources.emplace_back(point.destination, token);
     }
     mounts.push_back(std::move(m));

@@ -99,6 +99,19 @@ machine::behavior_type machine::make_behavior() {
       [this](const list_processes& request) { return processes(request); },
       [this](const machine_stats& request) { return statistics(request); },
       [this](const update_resources& request) { return update(request); },
+      [this](const dial_machine& request) { return dial(request); },
+      [this](const publish_socket& request) { return publish(request); },
+      [this](const write_machine_file& request) { return write_file(request); },
+      [this](const make_machine_folder& request) { return make_folder(request); },
+      [this](const mount_in_machine& request) { return mount(request); },
+      [this](const unmount_in_machine& request) { return unmount(request); },
+      [this](const set_machine_sysctls& request) { return set_sysctls(request); },
+      [this](const set_machine_time& request) { return set_time(request); },
+      [this](const set_up_machine_emulator& request) { return set_up_emulator(request); },
+      [this](const configure_machine_interface& request) { return configure_interface(request); },
+      [this](const set_machine_interface& request) { return set_interface(request); },
+      [this](const remove_machine_interface& request) { return remove_interface(request); },
+      [this](const change_machine_route& request) { return change_route(request); },
       [this](const machine_event& event) { on_event(event); },
       [this](const machine_stdio_ended& ended) { on_stdio_ended(ended); },
       [this](const machine_process_ended&) { on_process_ended(); },
@@ -111,6 +124,7 @@ void machine::on_exit() {
   init_settled_ = nullptr;
   observer_ = nullptr;
   processes_.clear();
+  published_.clear();
   // Its open calls are cancelled, which may wait for one that is being answered; the backend may end with the last one.
   ctx_.pool->post([box = std::move(box_), backend = std::move(backend_), backends = std::move(backends_),
                    threads = std::move(threads_)]() mutable {

@@ -5,6 +5,7 @@
 //           └ failure: undone, answered, quit
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -15,6 +16,7 @@
 #include "actors/machine/internal.hpp"
 #include "actors/machine/launch_plan.hpp"
 #include "actors/streams/process_io_registry.hpp"
+#include "vm/relay/published_socket.hpp"
 
 namespace arca {
 
@@ -62,6 +64,30 @@ class machine : public tracked<machine_internal::base> {
   caf::result<process_list> processes(const list_processes& request);
   caf::result<json_document> statistics(const machine_stats& request);
   caf::result<void> update(const update_resources& request);
+
+  // ---- calls of embedders (machine_embedder.cpp)
+  caf::result<dialled_stream> dial(const dial_machine& request);
+  caf::result<void> publish(const publish_socket& request);
+  /// Makes the agent's call; the answer is that of the request.
+  caf::result<void> own_call(std::function<void(vm::agent_client&, vm::agent_client::callback<void>)> call);
+  caf::result<void> write_file(const write_machine_file& request);
+  caf::result<void> make_folder(const make_machine_folder& request);
+  caf::result<void> mount(const mount_in_machine& request);
+  caf::result<void> unmount(const unmount_in_machine& request);
+  caf::result<void> set_sysctls(const set_machine_sysctls& request);
+  caf::result<void> set_time(const set_machine_time& request);
+  caf::result<void> set_up_emulator(const set_up_machine_emulator& request);
+  caf::result<void> configure_interface(const configure_machine_interface& request);
+  caf::result<void> set_interface(const set_machine_interface& request);
+  caf::result<void> remove_interface(const remove_machine_interface& request);
+  caf::result<void> change_route(const change_machine_route& request);
+
+  // ---- whether it lives (machine_health.cpp)
+  void begin_pings();
+  void ping_if_silent();
+  void heard();
+  void answered(const error& result);  ///< notices timeouts, and when the agent answers again
+  void tell_unresponsive(bool unresponsive);
   template <class T, class Call, class Then>
   void call_agent(Call call, Then then);
   std::optional<caf::error> not_running() const;
@@ -86,7 +112,6 @@ class machine : public tracked<machine_internal::base> {
   void close();
   void end_machine();
   std::string container_dir() const { return ctx_.config.data_root + "/containers/" + id_; }
-  void answered(const error& result);  ///< notices timeouts, and when the agent answers again
 
   engine_context& ctx_;
   shared_backends backends_;
@@ -99,7 +124,9 @@ class machine : public tracked<machine_internal::base> {
   int64_t began_ = 0;  ///< of the launch, then of the container: nothing in it can be older
   int strange_events_ = 0;
   int lost_streams_ = 0;  ///< streams of events that ended, one after the other
-  bool unresponsive_ = false;
+  bool unresponsive_ = false, paused_ = false, pinging_ = false;
+  std::chrono::steady_clock::time_point heard_at_;  ///< an answer or an event of the agent
+  std::vector<std::unique_ptr<vm::published_socket>> published_;
   /// The boot log of a VM that has ended is being kept, in a folder that goes soon after the exit is told: so that
   /// waits, but not for long. False: do not begin any more.
   std::shared_ptr<std::atomic<bool>> keeping_log_;

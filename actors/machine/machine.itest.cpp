@@ -1,7 +1,11 @@
 // Machine actors with real agents, crun and busybox. Needs root.
+#include <poll.h>
+#include <sys/socket.h>
+
 #include <filesystem>
 
 #include "actors/machine/testing/small_daemon.hpp"
+#include "vm/qemu/machine_files.hpp"
 
 namespace arca {
 engine_context::engine_context() = default;
@@ -43,9 +47,17 @@ TEST_CASE("launch, output, exec, exit, teardown") {
 
   list_processes list;
   list.container_id = p.id;
-  auto pids = d.ask<process_list>(box, list);
-  REQUIRE(pids);
-  CHECK(std::find(pids->pids.begin(), pids->pids.end(), started->pid) != pids->pids.end());
+  auto table = d.ask<process_list>(box, list);
+  REQUIRE(table);
+  const auto init = std::find_if(table->processes.begin(), table->processes.end(),
+                                 [&](const process_facts& each) { return each.pid == started->pid; });
+  REQUIRE(init != table->processes.end());
+  CHECK(starts_with(init->stat, std::to_string(started->pid) + " (sh) "));
+  CHECK(starts_with(init->command, std::string("sh\0-c\0", 6)));
+  CHECK(init->uid == 0);
+  CHECK(table->memory_kib > 0);
+  CHECK(table->uptime > 0);
+  CHECK(std::abs(table->now - time(nullptr)) <= 2);
 
   s.process_id = "exec2";
   s.process = R"({"Cmd":["touch","/tmp/go"]})";
@@ -407,4 +419,79 @@ TEST_CASE("statistics that are none are nobody's statistics") {
     CHECK(d.ask<void>(box, ack(p.id, "init")));
     gone(vm::identity_from_json(started->machine)->cgroup);
   }
+}
+
+TEST_CASE("an embedder's calls of a machine on the host's kernel") {
+  const vm::testing::lab in;
+  small_daemon d(in);
+  const plan p(in, {"sleep", "100"});
+  auto box = d.make(p.id);
+  dial_machine dial;
+  dial.container_id = p.id;
+  dial.address = "unix:/none";
+  CHECK(why(d.ask<dialled_stream>(box, dial)) == "container " + p.id + " is not running");
+  const auto started = d.ask<machine_started>(box, p.launch());
+  REQUIRE(started);
+  CHECK(why(d.ask<dialled_stream>(box, dial)) == "unix:/none: open /none: No such file or directory");
+  dial.address = "nowhere";
+  CHECK(d.ask<dialled_stream>(box, dial).error().code() == errc::invalid_argument);
+
+  const auto refused = [&](auto message) {
+    const auto answer = d.ask<void>(box, std::move(message));
+    return !answer && answer.error().code() == errc::conflict &&
+           contains(answer.error().message(), "only a VM has one of its own");
+  };
+  CHECK(refused(write_machine_file()));
+  CHECK(refused(make_machine_folder()));
+  CHECK(refused(mount_in_machine()));
+  CHECK(refused(unmount_in_machine()));
+  CHECK(refused(set_machine_sysctls()));
+  CHECK(refused(set_machine_time()));
+  CHECK(refused(set_up_machine_emulator()));
+
+  set_machine_interface lo;
+  lo.name = "lo";
+  CHECK(d.ask<void>(box, lo));
+  change_machine_route route;
+  route.destination = "10.9.0.0/16";
+  route.interface = "lo";
+  CHECK(d.ask<void>(box, route));
+  remove_machine_interface none;
+  none.name = "none0";
+  CHECK(why(d.ask<void>(box, none)) == "no network device none0");
+  configure_machine_interface nic;
+  nic.name = "none0";
+  CHECK(why(d.ask<void>(box, nic)) == "no network device none0");
+
+  // A socket of the container on the host, from both sides.
+  publish_socket out;
+  out.container_id = p.id;
+  out.path = "/inside";
+  out.host_path = in.root + "/outside";
+  REQUIRE(d.ask<void>(box, out));
+  CHECK(d.ask<void>(box, out).error().code() == errc::conflict);
+  auto client = vm::connect_to(out.host_path, 1000);
+  REQUIRE(client);
+  pollfd ended{client->get(), POLLIN, 0};
+  REQUIRE(poll(&ended, 1, 5000) == 1);
+  char byte = 0;
+  CHECK(recv(client->get(), &byte, 1, 0) == 0);  // nobody listens inside
+  const auto inside = vm::listen_at("/proc/" + std::to_string(started->pid) + "/root/inside");
+  REQUIRE(inside);
+  client = vm::connect_to(out.host_path, 1000);
+  REQUIRE(client);
+  const unique_fd server(accept4(inside->get(), nullptr, nullptr, SOCK_CLOEXEC));
+  REQUIRE(server);
+  REQUIRE(fs::write_all(client->get(), "hello"));
+  char text[6] = {};
+  REQUIRE(recv(server.get(), text, 5, MSG_WAITALL) == 5);
+  CHECK(std::string(text) == "hello");
+
+  kill_machine kill;
+  kill.container_id = p.id;
+  CHECK(d.ask<void>(box, kill));
+  d.told->of("init");
+  CHECK(d.ask<void>(box, ack(p.id, "init")));
+  for (int i = 0; i < 400 && access(out.host_path.c_str(), F_OK) == 0; ++i) std::this_thread::sleep_for(5ms);
+  CHECK(access(out.host_path.c_str(), F_OK) != 0);
 }

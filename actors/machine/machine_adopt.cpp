@@ -64,6 +64,7 @@ caf::result<adopted_machine> machine::adopt(const adopt_machine& request) {
         backend_ = std::move(out->backend);
         box_ = std::move(out->box);
         order_ = std::move(out->order);
+        paused_ = order_->record->state.status == model::container_status::paused;
         if (out->gone) return found_dead(promise, *out->gone);
         call_agent<vm::agent_hello>(
             [generation = backend_->generation()](vm::agent_client& agent, auto done) {

@@ -108,7 +108,9 @@ caf::result<void> machine::pause(const pause_machine& request) {
   }
   offload(
       this, *ctx_.port, threads_->calls, [box = box_, request] { return request.pause ? box->pause() : box->resume(); },
-      [promise](result<void> done) mutable {
+      [this, promise, pause = request.pause](result<void> done) mutable {
+        if (done) paused_ = pause;
+        if (!paused_) heard();  // what it did not answer while it stood is no sign
         if (done)
           deliver_ok(promise);
         else
@@ -145,17 +147,27 @@ caf::result<process_list> machine::processes(const list_processes& request) {
     promise.deliver(std::move(*problem));
     return promise;
   }
-  call_agent<std::vector<int64_t>>(
+  call_agent<vm::agent_process_table>(
       [request](vm::agent_client& agent, auto done) {
         agent.processes(request.container_id, quick_limit, std::move(done));
       },
-      [promise](result<std::vector<int64_t>> pids) mutable {
-        if (!pids) {
-          promise.deliver(to_caf(pids.error()));
+      [promise](result<vm::agent_process_table> table) mutable {
+        if (!table) {
+          promise.deliver(to_caf(table.error()));
           return;
         }
         process_list answer;
-        answer.pids = std::move(*pids);
+        for (auto& each : table->processes) {
+          process_facts facts;
+          facts.pid = each.pid;
+          facts.stat = std::move(each.stat);
+          facts.command = std::move(each.command);
+          facts.uid = each.uid;
+          answer.processes.push_back(std::move(facts));
+        }
+        answer.uptime = table->uptime;
+        answer.memory_kib = table->memory_kib;
+        answer.now = table->now;
         promise.deliver(std::move(answer));
       });
   return promise;

@@ -42,6 +42,7 @@ void machine::watch() {
   follow_events();
   const weak_sender tell{caf::strong_actor_ptr(ctrl())};
   if (box_->exit_fd() >= 0) backend_->exits().once(box_->exit_fd(), [tell] { tell(machine_process_ended()); });
+  begin_pings();
 }
 
 /// Exits that happened before, and were not acknowledged, come as the first events.
@@ -128,6 +129,7 @@ bool machine::is_expected(const machine_event& event) const {
 
 void machine::on_event(const machine_event& event) {
   if (!box_) return;
+  heard();
   if (is_expected(event)) {
     lost_streams_ = 0;
     vm::agent_exit exit;
@@ -245,6 +247,9 @@ void machine::on_timer(const machine_timer& timer) {
     case machine_timer_kind::follow_again:
       if (phase_ == phase::running) follow_events();
       break;
+    case machine_timer_kind::ping:
+      ping_if_silent();
+      break;
     case machine_timer_kind::kill_late: {
       if (phase_ != phase::running || processes_["init"].exit) break;
       log::warn("the machine's agent does not report the end of a killed container", log::kv("container", id_));
@@ -307,6 +312,7 @@ void machine::close() {
   if (phase_ == phase::closing) return;
   phase_ = phase::closing;
   processes_.clear();
+  published_.clear();
   root_.reset();
   end_machine();
 }
@@ -321,17 +327,6 @@ void machine::end_machine() {
         return 0;
       },
       [this](int) { quit(); });
-}
-
-void machine::answered(const error& result) {
-  const bool late = result.code() == errc::timeout;
-  if (late == unresponsive_ || (result.code() != errc::none && !late)) return;
-  unresponsive_ = late;
-  machine_unresponsive report;
-  report.container_id = id_;
-  report.generation = generation_;
-  report.unresponsive = late;
-  send(observer_, std::move(report));
 }
 
 }  // namespace arca

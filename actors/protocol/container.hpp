@@ -70,6 +70,11 @@ struct top_container {
   ARCA_MESSAGE(top_container, ps_args)
 };
 
+/// The machine that the container runs in, for machine_calls.hpp; errc::conflict when it does not run.
+struct find_machine {
+  ARCA_MESSAGE(find_machine)
+};
+
 /// A subscription; the answer comes when the condition holds. `ticket` (from next_wait_ticket) lets the edge cancel it.
 struct wait_container {
   std::string condition;  ///< not-running, next-exit, removed
@@ -142,8 +147,8 @@ using container_actor = caf::typed_actor<
     caf::replies_to<top_container>::with<json_document>, caf::replies_to<wait_container>::with<wait_result>,
     caf::reacts_to<cancel_wait>, caf::replies_to<attach_container>::with<attached_stream>,
     caf::replies_to<read_logs>::with<attached_stream>, caf::replies_to<create_exec>::with<created_exec>,
-    caf::replies_to<machine_stats>::with<json_document>, caf::reacts_to<machine_exited>, caf::reacts_to<machine_oom>,
-    caf::reacts_to<machine_unresponsive>>;
+    caf::replies_to<machine_stats>::with<json_document>, caf::replies_to<find_machine>::with<machine_actor>,
+    caf::reacts_to<machine_exited>, caf::reacts_to<machine_oom>, caf::reacts_to<machine_unresponsive>>;
 
 struct prune_containers {
   std::string filters;  ///< JSON object of lists, validated
@@ -181,6 +186,7 @@ CAF_ADD_TYPE_ID(arca_containers, (arca::updated_container))
 CAF_ADD_TYPE_ID(arca_containers, (arca::remove_container))
 CAF_ADD_TYPE_ID(arca_containers, (arca::inspect_container))
 CAF_ADD_TYPE_ID(arca_containers, (arca::top_container))
+CAF_ADD_TYPE_ID(arca_containers, (arca::find_machine))
 CAF_ADD_TYPE_ID(arca_containers, (arca::wait_container))
 CAF_ADD_TYPE_ID(arca_containers, (arca::wait_result))
 CAF_ADD_TYPE_ID(arca_containers, (arca::cancel_wait))

@@ -2,6 +2,7 @@
 // connection, and reports upward with one-way messages only (machine_exited …). The bytes of processes do not pass
 // here: actors/streams reads them from sockets that the machine actor opens.
 #pragma once
+#include "actors/protocol/machine_calls.hpp"
 #include "actors/protocol/message.hpp"
 #include "actors/protocol/network.hpp"
 
@@ -86,9 +87,19 @@ struct list_processes {
   std::string container_id;
   ARCA_MESSAGE(list_processes, container_id)
 };
+/// Of one process, as /proc has it where it runs; not trusted where that is a VM.
+struct process_facts {
+  int64_t pid = 0;            ///< as the agent sees it: in a VM the guest's
+  std::string stat, command;  ///< texts of /proc/PID/stat and cmdline, cut
+  uint32_t uid = 0;
+  ARCA_MESSAGE(process_facts, pid, stat, command, uid)
+};
 struct process_list {
-  std::vector<int64_t> pids;
-  ARCA_MESSAGE(process_list, pids)
+  std::vector<process_facts> processes;
+  double uptime = 0;       ///< of their kernel, seconds
+  int64_t memory_kib = 0;  ///< of their machine
+  int64_t now = 0;         ///< its clock, unix seconds
+  ARCA_MESSAGE(process_list, processes, uptime, memory_kib, now)
 };
 struct machine_stats {
   std::string container_id;
@@ -115,7 +126,7 @@ struct machine_oom {
   uint64_t generation = 0;
   ARCA_MESSAGE(machine_oom, container_id, generation)
 };
-struct machine_unresponsive {  ///< a call passed its deadline (or answers again)
+struct machine_unresponsive {  ///< the agent did not answer in time (or answers again)
   std::string container_id;
   uint64_t generation = 0;
   bool unresponsive = true;
@@ -131,7 +142,15 @@ using machine_actor = caf::typed_actor<
     caf::replies_to<resize_process>::with<void>, caf::replies_to<pause_machine>::with<void>,
     caf::replies_to<kill_machine>::with<void>, caf::replies_to<acknowledge_exit>::with<void>,
     caf::replies_to<list_processes>::with<process_list>, caf::replies_to<machine_stats>::with<json_document>,
-    caf::replies_to<update_resources>::with<void>>;
+    caf::replies_to<update_resources>::with<void>,
+    // machine_calls.hpp
+    caf::replies_to<dial_machine>::with<dialled_stream>, caf::replies_to<publish_socket>::with<void>,
+    caf::replies_to<write_machine_file>::with<void>, caf::replies_to<make_machine_folder>::with<void>,
+    caf::replies_to<mount_in_machine>::with<void>, caf::replies_to<unmount_in_machine>::with<void>,
+    caf::replies_to<set_machine_sysctls>::with<void>, caf::replies_to<set_machine_time>::with<void>,
+    caf::replies_to<set_up_machine_emulator>::with<void>, caf::replies_to<configure_machine_interface>::with<void>,
+    caf::replies_to<set_machine_interface>::with<void>, caf::replies_to<remove_machine_interface>::with<void>,
+    caf::replies_to<change_machine_route>::with<void>>;
 
 /// Makes a machine actor that reports to `observer`; answers its handle at once, the caller then sends launch_machine
 /// or adopt_machine to it.
@@ -182,6 +201,8 @@ CAF_ADD_TYPE_ID(arca_machines, (arca::kill_machine))
 CAF_ADD_TYPE_ID(arca_machines, (arca::acknowledge_exit))
 CAF_ADD_TYPE_ID(arca_machines, (arca::list_processes))
 CAF_ADD_TYPE_ID(arca_machines, (arca::process_list))
+CAF_ADD_TYPE_ID(arca_machines, (arca::process_facts))
+CAF_ADD_TYPE_ID(arca_machines, (std::vector<arca::process_facts>))
 CAF_ADD_TYPE_ID(arca_machines, (arca::machine_stats))
 CAF_ADD_TYPE_ID(arca_machines, (arca::update_resources))
 CAF_ADD_TYPE_ID(arca_machines, (arca::machine_exited))

@@ -18,7 +18,7 @@ struct flush_commits {
 };
 }  // namespace arca
 
-CAF_BEGIN_TYPE_ID_BLOCK(arca_store_internal, caf::first_custom_type_id + 250)
+CAF_BEGIN_TYPE_ID_BLOCK(arca_store_internal, caf::first_custom_type_id + 270)
 CAF_ADD_TYPE_ID(arca_store_internal, (arca::flush_commits))
 CAF_END_TYPE_ID_BLOCK(arca_store_internal)
 

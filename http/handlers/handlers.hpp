@@ -20,6 +20,7 @@ ARCA_HANDLER(grpc);
 ARCA_HANDLER(machine_list);
 ARCA_HANDLER(machine_show);
 ARCA_HANDLER(machine_log);
+ARCA_HANDLER(machine_dial);
 
 // login.cpp
 ARCA_HANDLER(auth);

@@ -1,7 +1,10 @@
-// Arca's own endpoints for the machines that containers run in: list, one machine, its boot log.
+// Arca's own endpoints for the machines that containers run in: list, one machine, its boot log, a connection to an
+// address inside.
 #include <nlohmann/json.hpp>
 
+#include "actors/streams/byte_channel.hpp"
 #include "http/handlers/common.hpp"
+#include "http/head.hpp"
 #include "persistence/base/text.hpp"
 #include "vm/machine.hpp"
 
@@ -52,6 +55,25 @@ awaitable<response> machine_log(call& c) {
     m.offset = static_cast<uint64_t>(*number);
   }
   co_return document(co_await ask_with_deadline(c, engine_of(c).context().machines, std::move(m)));
+}
+
+// ?to=tcp:HOST:PORT, udp:HOST:PORT or unix:PATH. Once it is connected, bytes to and fro as attach has them; the
+// client's end of input is passed on, and the end of what comes from inside is the end. Of datagrams each piece that
+// arrives together is one.
+awaitable<response> machine_dial(call& c) {
+  const auto found = container_named(c);
+  if (!found) co_return error_response(found.error());
+  const auto machine = co_await ask_with_deadline(c, found->handle, find_machine{});
+  if (!machine) co_return error_response(machine.error());
+  dial_machine m;
+  m.container_id = found->record->id;
+  m.address = c.req.query.get("to");
+  const auto dialled = co_await ask_with_deadline(c, *machine, std::move(m));
+  if (!dialled) co_return error_response(dialled.error());
+  auto opened = engine_of(c).context().streams->take(dialled->stream);
+  if (!opened) co_return failed(errc::internal, "the connection has gone");
+  co_await c.hijack(hijack_head(c.req, false, response::standard::none), std::move(*opened));
+  co_return response::sent();
 }
 
 }  // namespace arca::http

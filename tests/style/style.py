@@ -63,7 +63,7 @@ def then_has_error_branch():
 
 def protocols_are_a_dag():
     """Requests go http → container_manager → container → {machine, network, volume, image} → state_store, never upward."""
-    level = {"container": 3, "machine": 2, "network": 1, "volume": 1, "image": 1, "event_bus": 1, "state_store": 0, "message": 0}
+    level = {"container": 3, "machine": 2, "machine_calls": 2, "network": 1, "volume": 1, "image": 1, "event_bus": 1, "state_store": 0, "message": 0}
     folder = os.path.join(ROOT, "actors", "protocol")
     for name in sorted(os.listdir(folder)):
         me = name.split(".")[0]

@@ -6,8 +6,11 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <nlohmann/json.hpp>
+#include <optional>
 
 #include "persistence/base/fs.hpp"
+#include "persistence/base/json_fields.hpp"
 #include "persistence/base/text.hpp"
 
 namespace arca::cli {
@@ -27,7 +30,8 @@ result<std::string> read_some(int fd) {
 struct head {
   int status = 0;
   bool chunked = false;
-  std::string rest;  // bytes behind the header
+  std::optional<uint64_t> length;  // of a body that is not chunked; none: until the end
+  std::string rest;                // bytes behind the header
 };
 
 result<head> read_head(int fd) {
@@ -41,17 +45,22 @@ result<head> read_head(int fd) {
   }
   head h;
   if (std::sscanf(data.c_str(), "HTTP/1.1 %d", &h.status) != 1) return fail(errc::internal, "not an HTTP answer");
-  h.chunked = lower(data.substr(0, end)).find("transfer-encoding: chunked") != std::string::npos;
+  const auto fields = lower(data.substr(0, end));
+  h.chunked = fields.find("transfer-encoding: chunked") != std::string::npos;
+  if (const auto at = fields.find("\r\ncontent-length: "); at != std::string::npos)
+    h.length = std::strtoull(fields.c_str() + at + 18, nullptr, 10);
   h.rest = data.substr(end + 4);
   return h;
 }
 
-/// Feeds the body's bytes to `sink`; the connection ends with it (Connection: close).
+/// Feeds the body's bytes to `sink`.
 result<void> read_body(int fd, head& h, const std::function<result<void>(std::string_view)>& sink) {
   std::string data = std::move(h.rest);
   if (!h.chunked) {
-    for (;;) {
+    for (uint64_t got = 0;;) {
       if (!data.empty()) ARCA_CHECK(sink(data));
+      got += data.size();
+      if (h.length && got >= *h.length) return {};
       ARCA_TRY(more, read_some(fd));
       if (more.empty()) return {};
       data = std::move(more);
@@ -78,6 +87,12 @@ result<void> read_body(int fd, head& h, const std::function<result<void>(std::st
   }
 }
 }  // namespace
+
+std::string sentence_of(int status, const std::string& body) {
+  const auto document = nlohmann::json::parse(body, nullptr, false);
+  const auto message = json_fields::text(document, "message");
+  return message.empty() ? "the daemon answered " + std::to_string(status) : message;
+}
 
 result<unique_fd> api_client::connect() const {
   sockaddr_un address{};
@@ -144,7 +159,14 @@ result<api_client::hijacked> api_client::hijack(std::string_view target) const {
                                          " HTTP/1.1\r\nHost: arca\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
                                          "Content-Length: 0\r\n\r\n"));
   ARCA_TRY(h, read_head(fd.get()));
-  if (h.status != 101) return fail(errc::internal, "the daemon answered " + std::to_string(h.status) + ": " + h.rest);
+  if (h.status != 101) {
+    std::string body;
+    ARCA_CHECK(read_body(fd.get(), h, [&](std::string_view part) -> result<void> {
+      body += part;
+      return body.size() > answer_limit ? fail(errc::internal, "answer too large") : result<void>{};
+    }));
+    return fail(errc::internal, sentence_of(h.status, body));
+  }
   hijacked out;
   out.socket = std::move(fd);
   out.early = std::move(h.rest);

@@ -14,6 +14,9 @@ struct response {
   std::string body;
 };
 
+/// What an answer that is an error says: the daemon's own sentence, if it has one.
+std::string sentence_of(int status, const std::string& body);
+
 class api_client {
  public:
   explicit api_client(std::string socket_path) : path_(std::move(socket_path)) {}

@@ -17,6 +17,8 @@ int machine_list(const std::string& socket_path, bool as_json);
 int machine_inspect(const std::string& socket_path, const std::string& name, bool as_json);
 /// `follow`: goes on with what the console writes until the machine ends.
 int machine_log(const std::string& socket_path, const std::string& name, bool follow);
+/// Standard input and output at an address inside the machine.
+int machine_dial(const std::string& socket_path, const std::string& name, const std::string& address);
 int top_actors(const std::string& socket_path, bool once, bool json);
 int run_archive(const std::string& socket_path, const std::string& file, const std::vector<std::string>& command);
 int show_version(const std::string& socket_path);

@@ -7,6 +7,7 @@
 #include "persistence/base/json_fields.hpp"
 #include "tools/arca/api_client.hpp"
 #include "tools/arca/commands.hpp"
+#include "tools/arca/exchange.hpp"
 
 namespace arca::cli {
 namespace {
@@ -34,10 +35,7 @@ std::string encoded(const std::string& name) {
 result<json> get(const std::string& socket_path, const std::string& target) {
   ARCA_TRY(answer, api_client(socket_path).call("GET", target));
   auto document = json::parse(answer.body, nullptr, false);
-  if (answer.status != 200)
-    return fail(errc::unavailable, json_fields::text(document, "message").empty()
-                                       ? "the daemon answered " + std::to_string(answer.status)
-                                       : json_fields::text(document, "message"));
+  if (answer.status != 200) return fail(errc::unavailable, sentence_of(answer.status, answer.body));
   if (!document.is_object()) return fail(errc::internal, "the daemon's answer is no JSON");
   return document;
 }
@@ -109,11 +107,12 @@ int machine_list(const std::string& socket_path, bool as_json) {
   std::printf("%-10s %-28s %8s %8s %5s %7s %-6s %s\n", "KIND", "CONTAINER", "PID", "MiB", "CPUS", "UP", "ACCEL",
               "GUEST");
   for (const auto& r : json_fields::member(*answer, "machines"))
-    std::printf("%-10s %-28s %8s %8s %5s %7s %-6s %s\n", json_fields::text(r, "Kind").c_str(),
+    std::printf("%-10s %-28s %8s %8s %5s %7s %-6s %s%s\n", json_fields::text(r, "Kind").c_str(),
                 json_fields::text(r, "Name").c_str(), number_or_dash(r, "Pid").c_str(),
                 number_or_dash(r, "MemoryMiB").c_str(), number_or_dash(r, "Cpus").c_str(),
                 uptime(json_fields::integer_or(r, "UpSeconds", 0)).c_str(),
-                or_dash(json_fields::text(r, "Accelerator")).c_str(), or_dash(json_fields::text(r, "Guest")).c_str());
+                or_dash(json_fields::text(r, "Accelerator")).c_str(), or_dash(json_fields::text(r, "Guest")).c_str(),
+                json_fields::flag(r, "Unresponsive") ? "  does not answer" : "");
   return 0;
 }
 
@@ -155,6 +154,12 @@ int machine_log(const std::string& socket_path, const std::string& name, bool fo
     offset = json_fields::integer_or(*answer, "Next", 0);
     std::this_thread::sleep_for(look_again);
   }
+}
+
+int machine_dial(const std::string& socket_path, const std::string& name, const std::string& address) {
+  auto connection = api_client(socket_path).hijack(machine_path(name) + "/dial?to=" + encoded(address));
+  if (!connection) return failed(connection.error().message());
+  return exchange(std::move(*connection), address.rfind("udp:", 0) == 0);
 }
 
 }  // namespace arca::cli

@@ -65,7 +65,8 @@ int main(int argc, char** argv) {
   auto* machine_facts = machine->add_subcommand("inspect", "one, with the stages of its start");
   auto* machine_logs = machine->add_subcommand("logs", "boot log of a virtual machine, also of one that has ended");
   auto* console = machine->add_subcommand("console", "boot log of a virtual machine, as it grows");
-  for (auto* sub : {machines, machine_facts, machine_logs, console}) options.add_to(*sub);
+  auto* dial = machine->add_subcommand("dial", "connect standard input and output with an address inside");
+  for (auto* sub : {machines, machine_facts, machine_logs, console, dial}) options.add_to(*sub);
   auto* archive = app.add_subcommand("run-archive", "load an image archive and run it");
   for (auto* sub : {version, doctor, setup, top, archive}) options.add_to(*sub);
   cli::setup_flags wish;
@@ -80,8 +81,10 @@ int main(int argc, char** argv) {
   bool follow = false;
   std::string container;
   for (auto* sub : {machines, machine_facts}) sub->add_flag("--json", json, "as JSON");
-  for (auto* sub : {machine_facts, machine_logs, console})
+  for (auto* sub : {machine_facts, machine_logs, console, dial})
     sub->add_option("container", container, "name or id of the container")->required();
+  std::string address;
+  dial->add_option("address", address, "tcp:HOST:PORT, udp:HOST:PORT (numeric) or unix:PATH")->required();
   machine_logs->add_flag("-f,--follow", follow, "go on as the log grows");
   top->add_flag("--once", once, "print once and end");
   top->add_flag("--json", json, "as JSON");
@@ -104,6 +107,9 @@ int main(int argc, char** argv) {
   });
   console->callback([&] {
     with_settings([&](const arca::settings& s) { return cli::machine_log(s.socket_path, container, true); });
+  });
+  dial->callback([&] {
+    with_settings([&](const arca::settings& s) { return cli::machine_dial(s.socket_path, container, address); });
   });
   archive->callback(
       [&] { with_settings([&](const arca::settings& s) { return cli::run_archive(s.socket_path, file, command); }); });

@@ -16,10 +16,14 @@ using arca::agent::v1::TunnelData;
 using arca::agent::v1::TunnelTarget;
 }  // namespace
 
-tunnel_stream::tunnel_stream(connected done, std::function<void(tunnel_stream*)> gone)
-    : loop_(pump_loop()), done_(std::move(done)), gone_(std::move(gone)) {}
+tunnel_stream::tunnel_stream(connected done) : loop_(pump_loop()), done_(std::move(done)) {}
 
-void tunnel_stream::start(arca::agent::v1::Agent::Stub& stub, TunnelTarget target, std::chrono::milliseconds limit) {
+tunnel_stream::tunnel_stream(unique_fd socket, std::function<void()> over)
+    : loop_(pump_loop()), given_(std::move(socket)), over_with_it_(std::move(over)) {}
+
+void tunnel_stream::start(arca::agent::v1::Agent::Stub& stub, TunnelTarget target, std::chrono::milliseconds limit,
+                          std::function<void(tunnel_stream*)> gone) {
+  gone_ = std::move(gone);
   self_ = shared_from_this();
   datagrams_ = target.has_udp();
   *out_.mutable_target() = std::move(target);
@@ -71,6 +75,7 @@ void tunnel_stream::OnDone(const grpc::Status& status) {
       done(fail(status.ok() ? error{errc::unavailable, "the machine's agent ended the tunnel"}
                             : calls::to_error(status)));
     gone_(this);
+    if (over_with_it_) over_with_it_();
   });
 }
 
@@ -94,13 +99,18 @@ void tunnel_stream::on_message() {
 // The answer can overtake the news that the question was sent.
 void tunnel_stream::begin_if_ready() {
   if (!connected_ || !target_sent_) return;
+  if (given_) return relay(std::move(given_));
   std::array<int, 2> ends{-1, -1};
   const int type = (datagrams_ ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_CLOEXEC;
   if (socketpair(AF_UNIX, type, 0, ends.data()) != 0) return give_up(errno_error("socket pair", errno));
-  loop_.cancel(limit_);
-  relay_.emplace(loop_, unique_fd(ends[0]), datagrams_, static_cast<guest::tunnel_messages&>(*this));
-  relay_->start();
+  relay(unique_fd(ends[0]));
   std::exchange(done_, {})(unique_fd(ends[1]));
+}
+
+void tunnel_stream::relay(unique_fd socket) {
+  loop_.cancel(limit_);
+  relay_.emplace(loop_, std::move(socket), datagrams_, static_cast<guest::tunnel_messages&>(*this));
+  relay_->start();
 }
 
 void tunnel_stream::send(std::string bytes) {
@@ -136,6 +146,7 @@ void tunnel_stream::give_up(error why) {
 void tunnel_stream::end() {
   if (std::exchange(over_, true)) return;
   loop_.cancel(limit_);
+  given_.reset();
   if (relay_) relay_->broken();
   RemoveHold();
 }

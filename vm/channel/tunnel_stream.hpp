@@ -20,10 +20,14 @@ class tunnel_stream final : public grpc::ClientBidiReactor<arca::agent::v1::Tunn
                             public std::enable_shared_from_this<tunnel_stream> {
  public:
   using connected = std::function<void(result<unique_fd>)>;
-  /// `done`: once, on the pump's loop. `gone`: on the pump's loop, when nothing of the call is left.
-  tunnel_stream(connected done, std::function<void(tunnel_stream*)> gone);
+  /// `done`: once, on the pump's loop.
+  explicit tunnel_stream(connected done);
+  /// For a socket that is there; `over`: once, on the pump's loop, when nothing of the call is left.
+  tunnel_stream(unique_fd socket, std::function<void()> over);
 
-  void start(arca::agent::v1::Agent::Stub& stub, arca::agent::v1::TunnelTarget target, std::chrono::milliseconds limit);
+  /// `gone`: on the pump's loop, when nothing of the call is left.
+  void start(arca::agent::v1::Agent::Stub& stub, arca::agent::v1::TunnelTarget target, std::chrono::milliseconds limit,
+             std::function<void(tunnel_stream*)> gone);
   /// From any thread: the connection ends now.
   void cancel();
 
@@ -39,6 +43,7 @@ class tunnel_stream final : public grpc::ClientBidiReactor<arca::agent::v1::Tunn
 
   void on_message();
   void begin_if_ready();
+  void relay(unique_fd socket);
   void give_up(error why);
   void end();
 
@@ -47,6 +52,8 @@ class tunnel_stream final : public grpc::ClientBidiReactor<arca::agent::v1::Tunn
   arca::agent::v1::TunnelData in_, out_;
   bool datagrams_ = false;
   connected done_;
+  unique_fd given_;  ///< the socket that was there
+  std::function<void()> over_with_it_;
   std::function<void(tunnel_stream*)> gone_;
   std::optional<guest::tunnel_relay> relay_;
   guest::loop::timer_id limit_ = 0;

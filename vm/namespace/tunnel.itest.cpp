@@ -230,4 +230,15 @@ TEST_CASE("a namespace machine has no kernel of its own to be changed") {
   CHECK(refused(wait_for<void>([&](auto done) { agent.set_sysctls({{"kernel.domainname", "x"}}, limit, done); })));
   CHECK(refused(wait_for<void>([&](auto done) { agent.set_time(1, limit, done); })));
   CHECK(refused(wait_for<void>([&](auto done) { agent.set_up_emulator({"q", "/q", "m", "m"}, limit, done); })));
+  CHECK(refused(wait_for<void>([&](auto done) { agent.make_relay({"1", "t", 0, 0, 0600}, limit, done); })));
+  CHECK(refused(wait_for<void>([&](auto done) { agent.refuse_relayed(1, limit, done); })));
+  // Its network is its own.
+  CHECK(wait_for<void>([&](auto done) { agent.ping(limit, done); }));
+  CHECK(wait_for<void>([&](auto done) { agent.change_route({"10.9.0.0/16", "", "lo", false}, limit, done); }));
+  CHECK(wait_for<void>([&](auto done) { agent.set_interface("lo", false, limit, done); }));
+  uint16_t port = 0;
+  const auto listener = s.bound(SOCK_STREAM, port);
+  CHECK(s.open(tcp(port)).error().message() == "Network is unreachable");
+  CHECK(wait_for<void>([&](auto done) { agent.set_interface("lo", true, limit, done); }));
+  CHECK(s.open(tcp(port)));
 }

@@ -297,6 +297,7 @@ result<void> qemu_machine::adopt(int deadline_ms) {
   const bool was_paused = status.is_object() && status.contains("status") && status["status"] == "paused";
   if (was_paused) ARCA_CHECK(qmp_->call("cont", json::object(), call_limit));
   ARCA_CHECK(greet(left_ms(end)));
+  resume_relays();
   if (was_paused) return pause();
   return {};
 }

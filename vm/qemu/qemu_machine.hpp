@@ -17,6 +17,7 @@
 #include "vm/qemu/device_plan.hpp"
 #include "vm/qemu/machine_files.hpp"
 #include "vm/qemu/qemu_backend.hpp"
+#include "vm/relay/socket_relays.hpp"
 
 namespace arca::vm {
 
@@ -45,6 +46,7 @@ class qemu_machine final : public machine {
   bool on_host_kernel() const override { return false; }
   result<unique_fd> open_root(int64_t init_pid) override;
   result<std::string> share(unique_fd source, bool read_only, bool recursive) override;
+  result<std::string> share_socket(unique_fd socket) override;
   result<void> finish_shares() override;
   result<void> attach_nic(const nic_spec& nic) override;
   result<void> detach_nic(const std::string& name) override;
@@ -84,6 +86,8 @@ class qemu_machine final : public machine {
   /// `failure` with what QEMU or the guest's console said about it.
   error explained(const error& failure) const;
 
+  void resume_relays();
+
   // devices
   using json = nlohmann::json;
   result<void> serve_share(const share_plan& plan);
@@ -110,6 +114,7 @@ class qemu_machine final : public machine {
   child_process qemu_;
   std::unique_ptr<qmp_client> qmp_;
   std::shared_ptr<agent_client> client_;
+  std::unique_ptr<socket_relays> relays_;  ///< made with the first; devices_lock_
 
   mutable std::mutex devices_lock_;
   device_plan devices_{0};

@@ -90,6 +90,7 @@ struct small_daemon {
     ctx.pool = std::make_unique<blocking_pool>(16);
     ctx.actors = std::make_unique<introspection>();
     ctx.stdio = std::make_unique<stdio_service>(1);
+    ctx.streams = std::make_unique<stream_registry>();
     ctx.processes = std::make_unique<process_io_registry>();
     ctx.vms = std::make_shared<vm::published_vm_status>();
     ctx.machines = spawn_machine_manager(*system, ctx);
@@ -104,6 +105,7 @@ struct small_daemon {
     ctx.port.reset();
     system.reset();
     ctx.processes.reset();
+    ctx.streams.reset();
     ctx.stdio.reset();
     ctx.pool.reset();
   }
