@@ -15,6 +15,7 @@
 #include "guest/proto/version.hpp"
 #include "guest/quiet_grpc.hpp"
 #include "guest/rpc_status.hpp"
+#include "guest/stdio_call.hpp"
 #include "guest/tunnel_call.hpp"
 
 namespace arca::guest {
@@ -36,6 +37,12 @@ stdio_options from(const pb::Stdio& s) {
 }  // namespace
 
 struct agent_service::implementation final : pb::Agent::CallbackService {
+  struct stdio_calls final : pb::StdioStream::WithRawCallbackMethod_Open<pb::StdioStream::Service> {
+    explicit stdio_calls(implementation& o) : owner(o) {}
+    grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Open(context*) override { return owner.open_stdio(); }
+    implementation& owner;
+  };
+
   // A second descriptor of each connection, to end it when another daemon has taken over.
   struct connection {
     unique_fd socket;
@@ -46,12 +53,13 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
   agent& what;
   vm_calls* vm;
   tunnel_opener opener;
+  stdio_calls stdio{*this};
   std::function<void()> ended;
   unique_fd listener;
   std::unique_ptr<grpc::Server> server;
   std::map<std::string, connection> connections;  // by gRPC's name of the peer
   event_stream* events = nullptr;
-  size_t tunnels = 0;
+  size_t tunnels = 0;  ///< open calls that carry bytes
 
   implementation(loop& l, agent& a, worker& threads, vm_calls* v, std::function<void()> e)
       : on(l), what(a), vm(v), opener(l, a, threads), ended(std::move(e)) {}
@@ -64,6 +72,7 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
     if (server) return true;
     grpc::ServerBuilder builder;
     builder.RegisterService(this);
+    builder.RegisterService(&stdio);
     grpc::ResourceQuota quota("arca-guest");
     quota.SetMaxThreads(4);
     builder.SetResourceQuota(quota);
@@ -304,6 +313,17 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
       if (++tunnels > most_tunnels) tunnel->refuse({grpc::StatusCode::FAILED_PRECONDITION, "too many tunnels"});
     });
     return tunnel;
+  }
+
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* open_stdio() {
+    auto* call = new stdio_call(on, what, [this](stdio_call* over) {
+      --tunnels;
+      delete over;
+    });
+    on.post([this, call] {
+      if (++tunnels > most_tunnels) call->refuse({grpc::StatusCode::FAILED_PRECONDITION, "too many connections"});
+    });
+    return call;
   }
 
   // The newest stream gets the events; one before it ends.

@@ -117,17 +117,18 @@ struct agent_client::state::event_reader final : grpc::ClientReadReactor<proto::
 
 agent_client::agent_client(std::shared_ptr<state> s) : state_(std::move(s)) {}
 
-std::shared_ptr<agent_client> agent_client::over(unique_fd socket) {
+std::shared_ptr<agent_client> agent_client::over(unique_fd socket, std::shared_ptr<start_account> account) {
   keep_callback_threads();
-  auto s = std::make_shared<state>();
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(max_reply);
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // no pings, a fixed window: a flooding agent fills 256 KiB, no more
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 256 << 10);
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  s->socket.reset(fcntl(socket.get(), F_DUPFD_CLOEXEC, 3));
-  s->channel = grpc::CreateCustomInsecureChannelFromFd("arca-guest", socket.release(), arguments);
+  unique_fd second(fcntl(socket.get(), F_DUPFD_CLOEXEC, 3));
+  auto s = std::make_shared<state>(grpc::CreateCustomInsecureChannelFromFd("arca-guest", socket.release(), arguments));
+  s->socket = std::move(second);
+  s->account = std::move(account);
   s->stub = proto::Agent::NewStub(s->channel);
   return std::shared_ptr<agent_client>(new agent_client(std::move(s)));
 }
@@ -139,6 +140,7 @@ agent_client::~agent_client() {
     state_->closing = true;
     for (auto* context : state_->open) context->TryCancel();
     for (auto* each : state_->tunnels) each->cancel();
+    for (auto* each : state_->stdios) each->cancel();
     events = std::move(state_->events);
   }
   if (events) {

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "guest/proto/stdio_frame.hpp"
 #include "persistence/base/error.hpp"
 #include "persistence/base/unique_fd.hpp"
 
@@ -72,8 +73,8 @@ struct agent_greeting {
 };
 /// Where a tunnel ends inside the machine.
 struct agent_tunnel {
-  enum class kind : uint8_t { stdio, tcp, udp, unix_socket };
-  kind to = kind::stdio;
+  enum class kind : uint8_t { tcp, udp, unix_socket };
+  kind to = kind::tcp;
   std::string host;  ///< tcp, udp: numeric
   uint16_t port = 0;
   std::string path;       ///< unix_socket
@@ -100,14 +101,16 @@ struct agent_event {
   std::optional<agent_exit> exit;  ///< else an OOM kill
 };
 
+class start_account;
+
 class agent_client {
  public:
   using milliseconds = std::chrono::milliseconds;
   template <class T>
   using callback = std::function<void(result<T>)>;
 
-  /// `socket` is a connected stream socket to the agent's gRPC server.
-  static std::shared_ptr<agent_client> over(unique_fd socket);
+  /// `socket` is a connected stream socket to the agent's gRPC server. Calls are noted in `account`, if there is one.
+  static std::shared_ptr<agent_client> over(unique_fd socket, std::shared_ptr<start_account> account = {});
   agent_client(const agent_client&) = delete;
   agent_client& operator=(const agent_client&) = delete;
   /// Cancels what is open and shuts the socket down: QEMU serves the next client only then.
@@ -136,6 +139,10 @@ class agent_client {
   /// lives until both directions have ended, the descriptor is closed, or the client is destroyed. At most 256 KiB are
   /// under way each way in this process: whoever does not read stops the other side.
   void tunnel(const agent_tunnel& where, milliseconds limit, callback<unique_fd> done);
+
+  /// A connection for the bytes of a process in a VM, at once: the hello is on its way, and one that is refused ends
+  /// the connection. As with a tunnel, 256 KiB are under way each way in this process, and as much lies in the socket.
+  result<unique_fd> stdio(const stdio::hello& hello);
 
   // ---- of a VM; a namespace machine answers errc::conflict
   void mount(const agent_mount& what, milliseconds limit, callback<void> done);

@@ -200,8 +200,9 @@ void machine::container_started(started_promise& promise, launch::prepared& plan
   answer.machine = vm::to_json(box_->identity());
   answer.pid = host_pid(started.pid);
   answer.started_at = started.started_at;
+  box_->start_is_over(plan.times.times());
   answer.details = machines::details_of(*box_, plan.times.times());
-  if (!answer.details.empty()) ctx_.pool->post([box = box_, stages = plan.times.times()] { box->note_start(stages); });
+  if (!answer.details.empty()) ctx_.pool->post([box = box_] { box->keep_start(); });
   answer.warnings = std::move(plan.warnings);
   if (plan.stdio)
     bind("init", std::move(plan.stdio), ctx_.processes->find(id_, "init"));

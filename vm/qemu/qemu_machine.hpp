@@ -56,7 +56,8 @@ class qemu_machine final : public machine {
   void destroy() override;
   std::string boot_log(size_t limit) const override;
   machine_description describe() const override;
-  void note_start(const stage_times& engine_stages) override;
+  void start_is_over(const stage_times& engine_stages) override;
+  void keep_start() override;
 
  private:
   struct waiting_share {
@@ -110,6 +111,7 @@ class qemu_machine final : public machine {
   child_process qemu_;
   std::unique_ptr<qmp_client> qmp_;
   std::shared_ptr<agent_client> client_;
+  std::shared_ptr<start_account> account_ = std::make_shared<start_account>();
 
   mutable std::mutex devices_lock_;
   device_plan devices_{0};
