@@ -31,6 +31,7 @@ result<boot_outcome> boot(const shared_backend& backend, const launch_machine& r
                                          oci::text(order->record->host_config, "CgroupParent"));
   boot_outcome out;
   vm::machine_order wanted;
+  if (request.asked != 0) wanted.asked = vm::start_account::clock::time_point(std::chrono::nanoseconds(request.asked));
   wanted.id = request.container_id;
   wanted.cgroup = cgroup;
   wanted.host_network = launch::host_network(*order);
