@@ -102,7 +102,7 @@ result<void> agent::configure(const std::string& machine_id, const std::string& 
   if (!launcher_) {
     setup_.machine_dir = folder;
     launcher_ = make_launcher_(loop_, reaper_, folder);
-    journal_.set_path(folder + '/' + guest_start::exit_journal);
+    if (!setup_.own_kernel) journal_.set_path(folder + '/' + guest_start::exit_journal);
   }
   machine_id_ = machine_id;
   if (setup_.assigned) setup_.assigned();

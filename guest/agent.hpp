@@ -61,7 +61,7 @@ struct agent_setup {
   std::string machine_dir;
   bool host_network = false;
   bool own_kernel = false;         ///< of a VM: hostname and sysctls are the machine's own
-  unique_fd stdio_listener;        ///< empty: connections come by adopt_stdio
+  unique_fd stdio_listener;        ///< empty: connections come by adopt_stdio only
   std::function<void()> assigned;  ///< Configure came: the pool no longer matters
 };
 
@@ -85,8 +85,10 @@ class agent {
   void shutdown(std::function<void()> done);
 
   // ---- descriptors
-  /// A connection for the stdio server; false: too many wait.
-  bool adopt_stdio(unique_fd connection) { return stdio_.adopt(std::move(connection)); }
+  /// A connection for the bytes of a process; false: it is refused, and has ended.
+  bool adopt_stdio(const stdio::hello& hello, std::unique_ptr<stdio_connection> connection) {
+    return stdio_.adopt(hello, std::move(connection));
+  }
   /// Keeps a mount under a token for the call that uses it; false: too many are kept.
   bool keep(const std::string& token, unique_fd what) { return stdio_.keep(token, std::move(what)); }
 

@@ -18,6 +18,7 @@
 #include "guest/quiet_grpc.hpp"
 #include "guest/relay_server.hpp"
 #include "guest/rpc_status.hpp"
+#include "guest/stdio_call.hpp"
 #include "guest/tunnel_call.hpp"
 
 namespace arca::guest {
@@ -52,6 +53,12 @@ void fill(pb::ProcessesReply& into, process_table& from) {
 }  // namespace
 
 struct agent_service::implementation final : pb::Agent::CallbackService {
+  struct stdio_calls final : pb::StdioStream::WithRawCallbackMethod_Open<pb::StdioStream::Service> {
+    explicit stdio_calls(implementation& o) : owner(o) {}
+    grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Open(context*) override { return owner.open_stdio(); }
+    implementation& owner;
+  };
+
   // A second descriptor of each connection, to end it when another daemon has taken over.
   struct connection {
     unique_fd socket;
@@ -64,6 +71,7 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
   vm_calls* vm;
   relay_server relays;
   tunnel_opener opener;
+  stdio_calls stdio{*this};
   std::function<void()> ended;
   unique_fd listener;
   std::unique_ptr<grpc::Server> server;
@@ -71,7 +79,7 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
   event_stream* events = nullptr;
   using relay_stream = push_stream<pb::RelayedConnection>;
   relay_stream* relayed = nullptr;
-  size_t tunnels = 0;
+  size_t tunnels = 0;  ///< open calls that carry bytes
 
   implementation(loop& l, agent& a, worker& w, vm_calls* v, std::function<void()> e)
       : on(l),
@@ -90,6 +98,7 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
     if (server) return true;
     grpc::ServerBuilder builder;
     builder.RegisterService(this);
+    builder.RegisterService(&stdio);
     grpc::ResourceQuota quota("arca-guest");
     quota.SetMaxThreads(4);
     builder.SetResourceQuota(quota);
@@ -348,6 +357,17 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
       if (++tunnels > most_tunnels) tunnel->refuse({grpc::StatusCode::FAILED_PRECONDITION, "too many tunnels"});
     });
     return tunnel;
+  }
+
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* open_stdio() {
+    auto* call = new stdio_call(on, what, [this](stdio_call* over) {
+      --tunnels;
+      delete over;
+    });
+    on.post([this, call] {
+      if (++tunnels > most_tunnels) call->refuse({grpc::StatusCode::FAILED_PRECONDITION, "too many connections"});
+    });
+    return call;
   }
 
   // A stream that takes the place of the one before it, which ends. `connect` is called with the newest one, and with

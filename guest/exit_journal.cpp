@@ -66,6 +66,7 @@ result<void> exit_journal::write(const exit_record& record) {
   } else {
     records_.push_back(record);
   }
+  if (path_.empty()) return {};
   ARCA_TRY(file, fs::open(path_, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW));
   failpoint::reached("before-exit-journal");
   ARCA_CHECK(fs::write_all(file.get(), to_line(record)));
@@ -77,6 +78,7 @@ result<void> exit_journal::erase(const std::string& container, const std::string
   const auto known = find(records_, container, process);
   if (known == records_.end()) return {};
   records_.erase(known);
+  if (path_.empty()) return {};
   if (records_.empty()) {
     if (::truncate(path_.c_str(), 0) != 0) return fail_errno("truncate " + path_);
     return {};

@@ -27,7 +27,8 @@ std::vector<exit_record> parse_journal(const std::string& text);
 
 class exit_journal {
  public:
-  /// The file is made by the first write.
+  /// The file is made by the first write. Without a path nothing is written: in a VM nobody could read it, and the
+  /// agent's end is the machine's.
   void set_path(std::string path) { path_ = std::move(path); }
   /// Appends a line, or replaces what was said about the process before.
   result<void> write(const exit_record& record);

@@ -1,8 +1,11 @@
 #include "guest/native_launcher.hpp"
 
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -18,6 +21,7 @@
 #include "guest/native/process_spec.hpp"
 #include "guest/native/seccomp.hpp"
 #include "guest/native/sources.hpp"
+#include "persistence/base/fs.hpp"
 #include "persistence/base/json_fields.hpp"
 #include "persistence/base/text.hpp"
 
@@ -50,20 +54,31 @@ struct native_launcher::container {
   seccomp_filter seccomp;
   capability_sets capabilities;
   bool own_pid_namespace = true;
+  unique_fd mounts;  ///< tells changes of its mount table; empty: there may have been some
+
+  // Where nobody has mounted anything, the daemon knows what is not there.
+  bool has_first_mounts() {
+    pollfd news{mounts.get(), POLLPRI, 0};
+    if (mounts && poll(&news, 1, 0) != 0) mounts.reset();
+    return static_cast<bool>(mounts);
+  }
 };
 
 struct native_launcher::launch {
   child_plan plan;  ///< emptied after the clone
   unique_fd cgroup_folder;
   unique_fd channel, pidfd, terminal;
-  pid_t pid = 0;
+  std::atomic<pid_t> pid = 0;
   bool ready = false;
   std::string failure;
   loop::timer_id limit = 0;
 };
 
 native_launcher::native_launcher(loop& on, reaper& children, const std::string& machine_dir)
-    : loop_(on), reaper_(children), machine_dir_(machine_dir) {}
+    : loop_(on), reaper_(children), threads_(on), machine_dir_(machine_dir) {
+  // Processes that are being launched have this one's memory.
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
 
 native_launcher::~native_launcher() = default;
 
@@ -78,6 +93,7 @@ result<std::shared_ptr<native_launcher::launch>> native_launcher::prepare(create
   ARCA_TRY(filter, seccomp_of_spec(config));
   plan.seccomp = into.seccomp = std::move(filter);
   into.capabilities = plan.process.capabilities;
+  plan.process.drop_lacking();
   into.own_pid_namespace = (plan.new_namespaces & CLONE_NEWPID) != 0;
   ARCA_TRY(group, cgroup::at(plan.cgroup_path));
   ARCA_TRY(tree, cgroup_tree::make(plan.cgroup_path));
@@ -102,6 +118,7 @@ result<std::shared_ptr<native_launcher::launch>> native_launcher::prepare(exec_s
   ARCA_TRY(process, parse_process(json::parse(spec.oci_process, nullptr, false)));
   if (!process.has_capabilities) process.capabilities = in.capabilities;
   set_terminal(process, spec.tty, spec.rows, spec.columns);
+  if (in.has_first_mounts()) process.drop_lacking();
   ARCA_TRY(folder, in.tree.open_folder(in.pid));
   ARCA_TRY(procs, in.tree.open_procs());
   it->cgroup_folder = std::move(folder);
@@ -122,16 +139,33 @@ void native_launcher::start(const std::shared_ptr<launch>& it, std::function<voi
   it->plan.channel.reset(ends[1]);
   it->plan.container.process.seal();
   reaper_.launch_begins();
-  auto pid = clone_child(it->plan, it->cgroup_folder ? it->cgroup_folder.get() : -1, it->pidfd);
+  it->limit = loop_.after(longest_launch, [it] {
+    if (const pid_t pid = it->pid; pid > 0) kill(pid, SIGKILL);
+  });
+  const auto clone = [it](child_memory memory) {
+    return clone_child(it->plan, it->cgroup_folder ? it->cgroup_folder.get() : -1, it->pidfd, it->pid, memory);
+  };
+  if (!it->plan.exec) return cloned(it, clone(child_memory::copied), std::move(done));
+  threads_.run<void>([clone] { return clone(child_memory::borrowed); },
+                     [this, it, clone, done = std::move(done)](result<void> how) mutable {
+                       // All threads stand still: without them then.
+                       if (!how && how.error().code() == errc::unavailable) how = clone(child_memory::copied);
+                       cloned(it, how, std::move(done));
+                     });
+}
+
+void native_launcher::cloned(const std::shared_ptr<launch>& it, const result<void>& how,
+                             std::function<void(result<launched>)> done) {
   it->plan = {};
   it->cgroup_folder.reset();
-  if (!pid) {
+  if (!how) {
+    loop_.cancel(it->limit);
     reaper_.launch_ends();
-    return done(fail(launch_failure(pid.error())));
+    return done(fail(launch_failure(how.error())));
   }
-  it->pid = *pid;
-  it->limit = loop_.after(longest_launch, [pid = *pid] { kill(pid, SIGKILL); });
-  loop_.watch(it->channel.get(), EPOLLIN, [this, it, done = std::move(done)](uint32_t) { read_reports(it, done); });
+  const auto read = [this, it, done = std::move(done)](uint32_t) { read_reports(it, done); };
+  loop_.watch(it->channel.get(), EPOLLIN, read);
+  read(0);  // an exec has said all that it has to say
 }
 
 void native_launcher::read_reports(const std::shared_ptr<launch>& it,
@@ -186,6 +220,10 @@ void native_launcher::create_container(create_spec spec, std::function<void(resu
           }
           made->pid = got->pid;
           made->init = std::move(launch->pidfd);
+          constexpr uint64_t may_mount = uint64_t{1} << CAP_SYS_ADMIN;
+          if ((made->capabilities.bounding & may_mount) == 0)
+            if (auto table = fs::open("/proc/" + std::to_string(made->pid) + "/mountinfo", O_RDONLY))
+              made->mounts = std::move(*table);
           containers_[id] = made;
           created out;
           static_cast<launched&>(out) = std::move(*got);

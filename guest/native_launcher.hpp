@@ -12,6 +12,7 @@
 #include "guest/launcher.hpp"
 #include "guest/loop.hpp"
 #include "guest/reaper.hpp"
+#include "guest/worker.hpp"
 
 namespace arca::guest {
 
@@ -34,10 +35,12 @@ class native_launcher final : public launcher {
   result<std::shared_ptr<launch>> prepare(create_spec& spec, container& into);
   result<std::shared_ptr<launch>> prepare(exec_spec& spec, container& in);
   void start(const std::shared_ptr<launch>& it, std::function<void(result<launched>)> done);
+  void cloned(const std::shared_ptr<launch>& it, const result<void>& how, std::function<void(result<launched>)> done);
   void read_reports(const std::shared_ptr<launch>& it, const std::function<void(result<launched>)>& done);
 
   loop& loop_;
   reaper& reaper_;
+  worker threads_;  ///< stand still while an exec is launched
   std::string machine_dir_;
   std::map<std::string, std::shared_ptr<container>> containers_;
 };

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -16,9 +15,8 @@ using stdio::frame;
 using stdio::frame_kind;
 using namespace std::chrono_literals;
 
-constexpr size_t many = 64u << 10;    // a read of this much means a busy writer
-constexpr int busy_pipe = 256 << 10;  // what its pipe is grown to
-constexpr int socket_buffer = 1 << 20;
+constexpr size_t many = 64u << 10;         // a read of this much means a busy writer
+constexpr int busy_pipe = 256 << 10;       // what its pipe is grown to
 constexpr auto grace_after_exit = 2000ms;  // moby's limit for streams that others hold open
 
 // One for all processes: they are served by one thread.
@@ -210,22 +208,20 @@ void process_stdio::resize(uint32_t rows, uint32_t columns) {
 
 // ---- connection
 
-void process_stdio::attach(unique_fd connection, uint64_t first_sequence) {
+void process_stdio::attach(std::unique_ptr<stdio_connection> connection, uint64_t first_sequence) {
   disconnect();
   connection_ = std::move(connection);
-  setsockopt(connection_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &socket_buffer, sizeof socket_buffer);
   incoming_ = {};
   buffer_.rewind(std::max<uint64_t>(first_sequence, 1));
   if (input_) input_->new_connection();
   tell_closed_ = options_.open_stdin && (input_ ? input_->closed() : exited_);
-  loop_.watch(connection_.get(), EPOLLIN, [this](uint32_t events) { on_connection(events); });
+  connection_->begin([this](bool readable, bool writable) { on_connection(readable, writable); });
   send();
   resume_sources();
 }
 
 void process_stdio::disconnect() {
   if (!connection_) return;
-  loop_.forget(connection_.get());
   connection_.reset();
   blocked_ = false;
   control_.clear();
@@ -234,15 +230,14 @@ void process_stdio::disconnect() {
   end_sent_ = false;
 }
 
-void process_stdio::on_connection(uint32_t events) {
-  if ((events & EPOLLOUT) != 0) {
+void process_stdio::on_connection(bool readable, bool writable) {
+  if (writable) {
     blocked_ = false;
-    loop_.change(connection_.get(), EPOLLIN);
     send();
   }
-  if (!connection_ || (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0) return;
-  const ssize_t n = recv(connection_.get(), scratch().data(), scratch().size(), MSG_DONTWAIT);
-  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (!connection_ || !readable) return;
+  const ssize_t n = connection_->receive(scratch().data(), scratch().size());
+  if (n == 0) return;
   const bool good =
       n > 0 && incoming_.feed({scratch().data(), static_cast<size_t>(n)},
                               [this](const frame& head, std::string_view payload) { return on_frame(head, payload); });
@@ -298,7 +293,7 @@ void process_stdio::queue_control() {
   }
 }
 
-// On the wire: the rest of a frame that was cut by a full socket, then frames beside the records, then records.
+// On the wire: the rest of a frame that was cut by a full connection, then frames beside the records, then records.
 void process_stdio::send() {
   while (connection_ && !blocked_) {
     queue_control();
@@ -317,14 +312,9 @@ void process_stdio::send() {
     if (!control_.empty()) parts[count++] = {control_.data(), control_.size()};
     for (size_t i = first; i < record_parts && count < parts.size(); ++i) parts[count++] = records[i];
     if (count == 0) return;
-    msghdr message{};
-    message.msg_iov = parts.data();
-    message.msg_iovlen = count;
-    const ssize_t n = sendmsg(connection_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && errno == EAGAIN) {
+    const ssize_t n = connection_->send(parts.data(), count);
+    if (n == 0) {
       blocked_ = true;
-      loop_.change(connection_.get(), EPOLLIN | EPOLLOUT);
       return;
     }
     if (n < 0) {

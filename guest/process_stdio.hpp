@@ -11,6 +11,7 @@
 #include "guest/loop.hpp"
 #include "guest/record_buffer.hpp"
 #include "guest/stdin_writer.hpp"
+#include "guest/stdio_connection.hpp"
 #include "persistence/base/error.hpp"
 #include "persistence/base/unique_fd.hpp"
 
@@ -46,7 +47,7 @@ class process_stdio {
   void process_exited();
 
   /// A connection of the daemon whose hello was read; replaces the one before.
-  void attach(unique_fd connection, uint64_t first_sequence);
+  void attach(std::unique_ptr<stdio_connection> connection, uint64_t first_sequence);
   void resize(uint32_t rows, uint32_t columns);
 
   const stdio_options& options() const { return options_; }
@@ -72,7 +73,7 @@ class process_stdio {
   void check_finished();
   bool sources_open() const;
   // connection
-  void on_connection(uint32_t events);
+  void on_connection(bool readable, bool writable);
   bool on_frame(const stdio::frame& head, std::string_view payload);
   void disconnect();
   void send();
@@ -90,9 +91,9 @@ class process_stdio {
   bool grown_ = false;
   loop::timer_id cut_timer_ = 0;
 
-  unique_fd connection_;
+  std::unique_ptr<stdio_connection> connection_;
   frame_reader incoming_;
-  bool blocked_ = false;      ///< the socket took no more; EPOLLOUT will tell
+  bool blocked_ = false;      ///< the connection took no more, and will tell
   std::string control_;       ///< frames beside the records, encoded
   uint64_t credit_ = 0;       ///< of stdin, not yet told
   bool tell_closed_ = false;  ///< stdin_closed is to be sent

@@ -34,7 +34,7 @@ struct scene {
   unique_fd attach(uint64_t first = 1) {
     std::array<int, 2> ends{};
     socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data());
-    stdio->attach(unique_fd(ends[0]), first);
+    stdio->attach(std::make_unique<stdio_socket>(on, unique_fd(ends[0])), first);
     return unique_fd(ends[1]);
   }
 };

@@ -33,16 +33,17 @@ stdio_server::stdio_server(loop& on, unique_fd listener, std::function<bool(uint
 stdio_server::~stdio_server() {
   loop_.forget(listener_.get());
   while (!connections_.empty()) drop(connections_.begin()->first);
+  while (!waiting_.empty()) drop(waiting_.begin());
 }
 
 void stdio_server::on_listener() {
   unique_fd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!socket) return;
-  if (!peer_is_root(socket.get()) || !adopt(std::move(socket))) log().write("stdio: connection refused");
+  if (!peer_is_root(socket.get()) || !accept(std::move(socket))) log().write("stdio: connection refused");
 }
 
-bool stdio_server::adopt(unique_fd socket) {
-  if (connections_.size() >= max_connections) return false;
+bool stdio_server::accept(unique_fd socket) {
+  if (connections_.size() + waiting_.size() >= max_connections) return false;
   const int fd = socket.get();
   connection& made = connections_[fd];
   made.socket = std::move(socket);
@@ -54,7 +55,6 @@ bool stdio_server::adopt(unique_fd socket) {
 
 void stdio_server::on_readable(int socket) {
   connection& from = connections_[socket];
-  if (from.waiting) return drop(socket);  // watched for its end only
   auto* into = reinterpret_cast<char*>(&from.hello);
   const ssize_t n = receive_with_fd(socket, into + from.have, sizeof from.hello - from.have, from.passed);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
@@ -64,24 +64,29 @@ void stdio_server::on_readable(int socket) {
 }
 
 void stdio_server::greet(connection& from) {
-  const int fd = from.socket.get();
-  if (from.hello.magic_number != stdio::magic || !accept_generation_(from.hello.generation)) {
-    log().write("stdio: hello refused");
-    return drop(fd);
+  if (from.hello.kind == stdio::hello_kind::fd) return accepts(from.hello) ? keep(from) : drop(from.socket.get());
+  connection mine = release(from.socket.get());
+  adopt(mine.hello, std::make_unique<stdio_socket>(loop_, std::move(mine.socket)));
+}
+
+bool stdio_server::accepts(const stdio::hello& hello) const {
+  if (hello.magic_number == stdio::magic && accept_generation_(hello.generation)) return true;
+  log().write("stdio: hello refused");
+  return false;
+}
+
+bool stdio_server::adopt(const stdio::hello& hello, std::unique_ptr<stdio_connection> connection) {
+  if (!accepts(hello) || hello.kind != stdio::hello_kind::process) return false;
+  if (process_stdio* found = find_(name_of(hello.container_id), name_of(hello.process_id))) {
+    found->attach(std::move(connection), hello.first_sequence);
+    return true;
   }
-  if (from.hello.kind == stdio::hello_kind::fd) return keep(from);
-  if (from.hello.kind != stdio::hello_kind::process) return drop(fd);
-  const std::string container = name_of(from.hello.container_id);
-  const std::string process = name_of(from.hello.process_id);
-  if (process_stdio* found = find_(container, process)) {
-    connection mine = release(fd);
-    return found->attach(std::move(mine.socket), mine.hello.first_sequence);
-  }
-  // It came before the call that makes its process. Frames stay in the socket until then.
-  from.waiting = true;
-  loop_.cancel(from.limit);
-  from.limit = loop_.after(waiting_limit, [this, fd] { drop(fd); });
-  loop_.watch(fd, 0, [this, fd](uint32_t) { on_readable(fd); });
+  // It came before the call that makes its process. Frames stay in the connection until then.
+  if (connections_.size() + waiting_.size() >= max_connections) return false;
+  const auto made = waiting_.insert(waiting_.end(), {hello, std::move(connection), 0});
+  made->limit = loop_.after(waiting_limit, [this, made] { drop(made); });
+  made->connection->await_end([this, made] { drop(made); });
+  return true;
 }
 
 void stdio_server::keep(connection& from) {
@@ -111,6 +116,11 @@ void stdio_server::drop(int socket) {
   if (connections_.contains(socket)) release(socket);
 }
 
+void stdio_server::drop(std::list<waiting>::iterator which) {
+  loop_.cancel(which->limit);
+  waiting_.erase(which);
+}
+
 unique_fd stdio_server::take(const std::string& token) {
   const auto found = kept_.find(token);
   if (found == kept_.end()) return {};
@@ -120,12 +130,12 @@ unique_fd stdio_server::take(const std::string& token) {
 }
 
 void stdio_server::made(const std::string& container, const std::string& process, process_stdio& stdio) {
-  for (auto& [fd, waiting] : connections_) {
-    if (!waiting.waiting || name_of(waiting.hello.container_id) != container ||
-        name_of(waiting.hello.process_id) != process)
-      continue;
-    connection mine = release(fd);
-    return stdio.attach(std::move(mine.socket), mine.hello.first_sequence);
+  for (auto it = waiting_.begin(); it != waiting_.end(); ++it) {
+    if (name_of(it->hello.container_id) != container || name_of(it->hello.process_id) != process) continue;
+    auto connection = std::move(it->connection);
+    const auto first = it->hello.first_sequence;
+    drop(it);
+    return stdio.attach(std::move(connection), first);
   }
 }
 

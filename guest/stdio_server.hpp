@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <map>
 #include <string>
 #include <unordered_map>
@@ -10,6 +11,7 @@
 #include "guest/loop.hpp"
 #include "guest/process_stdio.hpp"
 #include "guest/proto/stdio_frame.hpp"
+#include "guest/stdio_connection.hpp"
 
 namespace arca::guest {
 
@@ -26,8 +28,9 @@ class stdio_server {
   stdio_server& operator=(const stdio_server&) = delete;
   ~stdio_server();
 
-  /// Takes a connected stream socket as if it had been accepted. False: too many wait.
-  bool adopt(unique_fd connection);
+  /// Takes a connection whose hello was read otherwise. False: the hello is refused, or too many wait; the connection
+  /// has ended then.
+  bool adopt(const stdio::hello& hello, std::unique_ptr<stdio_connection> connection);
   /// Keeps a descriptor as if it had been sent. False: too many are kept, or the token is empty.
   bool keep(const std::string& token, unique_fd what);
   /// The descriptor that was sent under this token; empty if there is none. It is then the caller's.
@@ -36,26 +39,36 @@ class stdio_server {
   void made(const std::string& container, const std::string& process, process_stdio& stdio);
 
  private:
+  /// Whose hello is not whole.
   struct connection {
     unique_fd socket;
     unique_fd passed;
     stdio::hello hello;
     size_t have = 0;
-    bool waiting = false;  ///< hello is whole, its process is not there yet
     loop::timer_id limit = 0;
   };
+  /// Whose process is not there yet.
+  struct waiting {
+    stdio::hello hello;
+    std::unique_ptr<stdio_connection> connection;
+    loop::timer_id limit = 0;
+  };
+  bool accept(unique_fd socket);
   void on_listener();
   void on_readable(int socket);
   void greet(connection& from);
+  bool accepts(const stdio::hello& hello) const;
   void keep(connection& from);
   void drop(int socket);
   connection release(int socket);
+  void drop(std::list<waiting>::iterator which);
 
   loop& loop_;
   unique_fd listener_;
   std::function<bool(uint64_t)> accept_generation_;
   std::function<process_stdio*(const std::string&, const std::string&)> find_;
   std::unordered_map<int, connection> connections_;
+  std::list<waiting> waiting_;
   std::map<std::string, unique_fd> kept_;
 };
 

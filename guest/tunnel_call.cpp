@@ -15,9 +15,6 @@ std::optional<tunnel_target> from(const TunnelTarget& target) {
   tunnel_target out;
   out.container = target.container_id();
   switch (target.where_case()) {
-    case TunnelTarget::kStdio:
-      out.to = tunnel_target::kind::stdio;
-      return out;
     case TunnelTarget::kTcp:
       out.to = tunnel_target::kind::tcp;
       out.host = target.tcp().host();

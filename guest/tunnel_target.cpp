@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <thread>
@@ -97,7 +96,6 @@ result<unique_fd> connect_unix_in(int root, const std::string& path) {
 }  // namespace
 
 void tunnel_opener::open(const tunnel_target& target, opened done) {
-  if (target.to == tunnel_target::kind::stdio) return open_stdio(done);
   if (target.to == tunnel_target::kind::relayed) {
     unique_fd waiting = relays_.take(target.connection);
     if (!waiting) return done(fail(errc::not_found, "no such connection waits"));
@@ -111,15 +109,6 @@ void tunnel_opener::open(const tunnel_target& target, opened done) {
   }
   if (target.to == tunnel_target::kind::unix_socket) return open_unix(target, init, std::move(done));
   open_network(target, init, std::move(done));
-}
-
-void tunnel_opener::open_stdio(const opened& done) {
-  std::array<int, 2> ends{-1, -1};
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()) != 0)
-    return done(not_connected(errno));
-  unique_fd ours(ends[0]), theirs(ends[1]);
-  if (!agent_.adopt_stdio(std::move(theirs))) return done(fail(errc::unavailable, "too many connections wait"));
-  done(std::move(ours));
 }
 
 void tunnel_opener::open_network(const tunnel_target& target, pid_t init, opened done) {

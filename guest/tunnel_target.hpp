@@ -14,8 +14,8 @@
 namespace arca::guest {
 
 struct tunnel_target {
-  enum class kind : uint8_t { stdio, tcp, udp, unix_socket, relayed };
-  kind to = kind::stdio;
+  enum class kind : uint8_t { tcp, udp, unix_socket, relayed };
+  kind to = kind::tcp;
   std::string host;  ///< tcp, udp: numeric
   uint32_t port = 0;
   std::string path;         ///< unix_socket
@@ -33,7 +33,6 @@ class tunnel_opener {
   void open(const tunnel_target& target, opened done);
 
  private:
-  void open_stdio(const opened& done);
   void open_network(const tunnel_target& target, pid_t init, opened done);
   void open_unix(const tunnel_target& target, pid_t init, opened done);
   void await_connected(unique_fd socket, opened done);

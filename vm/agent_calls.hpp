@@ -13,7 +13,9 @@
 #include "persistence/base/unique_fd.hpp"
 #include "vm/agent_client.hpp"
 #include "vm/channel/reply_guard.hpp"
+#include "vm/channel/stdio_stream.hpp"
 #include "vm/channel/tunnel_stream.hpp"
+#include "vm/start_account.hpp"
 
 namespace arca::vm {
 
@@ -91,15 +93,20 @@ struct reader final : grpc::ClientReadReactor<Message> {
 struct agent_client::state {
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<calls::proto::Agent::Stub> stub;
+  grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer> raw{channel};  ///< of the service StdioStream
   unique_fd socket;  ///< a second descriptor of gRPC's socket, to end it: a finished call may keep the channel
+  std::shared_ptr<start_account> account;  ///< of the machine's start; may be null
 
-  std::optional<guarded_socket> guarded;  ///< what gRPC reads
+  std::unique_ptr<guarded_socket> guarded;  ///< what gRPC reads
 
   /// Contexts of open calls, so that the destructor can cancel them.
   std::mutex lock;
   bool closing = false;
   std::vector<grpc::ClientContext*> open;
   std::vector<tunnel_stream*> tunnels;
+  std::vector<stdio_stream*> stdios;
+
+  explicit state(std::shared_ptr<grpc::Channel> to) : channel(std::move(to)) {}
 
   std::shared_ptr<calls::reader<calls::proto::Event>> events;
   std::shared_ptr<calls::reader<calls::proto::RelayedConnection>> relayed;
@@ -126,7 +133,15 @@ struct unary {
   Reply reply;
   std::shared_ptr<State> owner;
   Done done;
+  start_account::clock::time_point begun = start_account::clock::now();
 };
+
+/// "MountRequest" → "Mount".
+template <class Request>
+std::string name_of_call() {
+  const std::string name = Request::descriptor()->name();
+  return name.substr(0, name.rfind("Request"));
+}
 
 template <class Request, class Reply>
 using method = void (proto::Agent::Stub::async::*)(grpc::ClientContext*, const Request*, Reply*,
@@ -150,6 +165,8 @@ void start(const std::shared_ptr<State>& owner, method<Request, Reply> how, Requ
     ARCA_TSAN_ACQUIRE(&through_grpc);
     const std::unique_ptr<call_type> over(call);
     over->owner->remove(&over->context);
+    if (over->owner->account)
+      over->owner->account->waited(name_of_call<Request>(), over->begun, start_account::clock::now());
     over->done(over->reply, status.ok() ? error{} : to_error(status));
   });
 }

@@ -104,9 +104,8 @@ void keep_callback_threads() {
 
 agent_client::agent_client(std::shared_ptr<state> s) : state_(std::move(s)) {}
 
-std::shared_ptr<agent_client> agent_client::over(unique_fd socket) {
+std::shared_ptr<agent_client> agent_client::over(unique_fd socket, std::shared_ptr<start_account> account) {
   keep_callback_threads();
-  auto s = std::make_shared<state>();
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(max_reply);
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // no pings, a fixed window: a flooding agent fills 256 KiB, no more
@@ -114,9 +113,13 @@ std::shared_ptr<agent_client> agent_client::over(unique_fd socket) {
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
-  s->socket.reset(fcntl(socket.get(), F_DUPFD_CLOEXEC, 3));
-  s->guarded.emplace(socket.get(), uint32_t{max_reply});
-  s->channel = grpc::CreateCustomInsecureChannelFromFd("arca-guest", socket.release(), arguments);
+  unique_fd second(fcntl(socket.get(), F_DUPFD_CLOEXEC, 3));
+  const int fd = socket.release();
+  auto guarded = std::make_unique<guarded_socket>(fd, uint32_t{max_reply});  // before gRPC reads
+  auto s = std::make_shared<state>(grpc::CreateCustomInsecureChannelFromFd("arca-guest", fd, arguments));
+  s->socket = std::move(second);
+  s->guarded = std::move(guarded);
+  s->account = std::move(account);
   s->stub = proto::Agent::NewStub(s->channel);
   return std::shared_ptr<agent_client>(new agent_client(std::move(s)));
 }
@@ -129,6 +132,7 @@ agent_client::~agent_client() {
     state_->closing = true;
     for (auto* context : state_->open) context->TryCancel();
     for (auto* each : state_->tunnels) each->cancel();
+    for (auto* each : state_->stdios) each->cancel();
     events = std::move(state_->events);
     relayed = std::move(state_->relayed);
   }

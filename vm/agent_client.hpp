@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "guest/proto/stdio_frame.hpp"
 #include "persistence/base/error.hpp"
 #include "persistence/base/unique_fd.hpp"
 
@@ -101,8 +102,8 @@ struct agent_greeting {
 };
 /// Where a tunnel ends inside the machine.
 struct agent_tunnel {
-  enum class kind : uint8_t { stdio, tcp, udp, unix_socket, relayed };
-  kind to = kind::stdio;
+  enum class kind : uint8_t { tcp, udp, unix_socket, relayed };
+  kind to = kind::tcp;
   std::string host;  ///< tcp, udp: numeric
   uint16_t port = 0;
   std::string path;         ///< unix_socket
@@ -130,14 +131,16 @@ struct agent_event {
   std::optional<agent_exit> exit;  ///< else an OOM kill
 };
 
+class start_account;
+
 class agent_client {
  public:
   using milliseconds = std::chrono::milliseconds;
   template <class T>
   using callback = std::function<void(result<T>)>;
 
-  /// `socket` is a connected stream socket to the agent's gRPC server.
-  static std::shared_ptr<agent_client> over(unique_fd socket);
+  /// `socket` is a connected stream socket to the agent's gRPC server. Calls are noted in `account`, if there is one.
+  static std::shared_ptr<agent_client> over(unique_fd socket, std::shared_ptr<start_account> account = {});
   agent_client(const agent_client&) = delete;
   agent_client& operator=(const agent_client&) = delete;
   /// Cancels what is open and shuts the socket down: QEMU serves the next client only then.
@@ -173,6 +176,10 @@ class agent_client {
   /// The same for a connected, non-blocking stream socket that is there: its bytes go to and fro. `over`: once, when
   /// nothing of it is left, also when it did not come to be.
   void tunnel_from(unique_fd socket, const agent_tunnel& where, milliseconds limit, std::function<void()> over);
+
+  /// A connection for the bytes of a process in a VM, at once: the hello is on its way, and one that is refused ends
+  /// the connection. As with a tunnel, 256 KiB are under way each way in this process, and as much lies in the socket.
+  result<unique_fd> stdio(const stdio::hello& hello);
 
   // ---- of a VM; a namespace machine answers errc::conflict
   void mount(const agent_mount& what, milliseconds limit, callback<void> done);

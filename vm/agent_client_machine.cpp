@@ -1,9 +1,17 @@
 // The calls of agent_client that are about the machine itself: its network, file systems and kernel.
+#include <sys/socket.h>
+
+#include <array>
+
 #include "vm/agent_calls.hpp"
 #include "vm/agent_client.hpp"
 
 namespace arca::vm {
 using namespace calls;
+namespace {
+// A whole message goes into the socket at once, so that the next is asked for while its reader is at this one.
+constexpr int stdio_buffer = 512 << 10;
+}  // namespace
 
 void agent_client::configure_interface(const agent_interface& nic, milliseconds limit, callback<void> done) {
   proto::ConfigureInterfaceRequest request;
@@ -144,9 +152,6 @@ proto::TunnelTarget target_of(const agent_tunnel& where) {
   proto::TunnelTarget target;
   target.set_container_id(where.container);
   switch (where.to) {
-    case agent_tunnel::kind::stdio:
-      target.set_stdio(true);
-      break;
     case agent_tunnel::kind::tcp:
       target.mutable_tcp()->set_host(where.host);
       target.mutable_tcp()->set_port(where.port);
@@ -185,6 +190,24 @@ void agent_client::tunnel(const agent_tunnel& where, milliseconds limit, callbac
 void agent_client::tunnel_from(unique_fd socket, const agent_tunnel& where, milliseconds limit,
                                std::function<void()> over) {
   open_tunnel(std::make_shared<tunnel_stream>(std::move(socket), std::move(over)), where, limit);
+}
+
+result<unique_fd> agent_client::stdio(const stdio::hello& hello) {
+  std::array<int, 2> ends{-1, -1};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) return fail_errno("socket pair");
+  unique_fd ours(ends[0]), theirs(ends[1]);
+  setsockopt(ours.get(), SOL_SOCKET, SO_SNDBUF, &stdio_buffer, sizeof stdio_buffer);
+  const auto made = std::make_shared<stdio_stream>(std::move(ours), [state = state_](stdio_stream* it) {
+    const std::lock_guard guard(state->lock);
+    std::erase(state->stdios, it);
+  });
+  {
+    const std::lock_guard guard(state_->lock);
+    if (state_->closing) return fail(errc::cancelled, "the machine is being closed");
+    state_->stdios.push_back(made.get());
+  }
+  made->start(state_->raw, hello);
+  return theirs;
 }
 
 }  // namespace arca::vm

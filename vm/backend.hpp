@@ -16,8 +16,9 @@ struct machine_order {
   bool host_network = false;  ///< errc::unsupported where the machine has a kernel of its own
   int64_t memory =
       0;  ///< HostConfig.Memory in bytes; 0: the default size. A limit of the container, not of its machine
-  int64_t nano_cpus = 0;                                   ///< HostConfig.NanoCpus; 0: the default
-  std::string kernel_arguments, kernel_path, initrd_path;  ///< of annotations; empty: the guest's own
+  int64_t nano_cpus = 0;                                                 ///< HostConfig.NanoCpus; 0: the default
+  std::string kernel_arguments, kernel_path, initrd_path;                ///< of annotations; empty: the guest's own
+  start_account::clock::time_point asked = start_account::clock::now();  ///< when the start was asked for
 };
 
 class backend {

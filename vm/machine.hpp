@@ -16,6 +16,7 @@
 
 #include "persistence/base/error.hpp"
 #include "persistence/base/unique_fd.hpp"
+#include "vm/start_account.hpp"
 
 namespace arca::vm {
 
@@ -64,6 +65,7 @@ struct machine_description {
   uint64_t memory_mib = 0;
   unsigned cpus = 0;
   stage_times stages, engine_stages;  ///< of the machine's start, and of what the engine did for the container
+  std::vector<start_step> timeline;   ///< the whole start of its first container
 };
 
 class machine {
@@ -121,10 +123,12 @@ class machine {
   /// Tail of the boot log (VM console, agent's stderr), at most `limit` bytes.
   virtual std::string boot_log(size_t limit) const = 0;
 
-  /// Does not block; stays the same once the container runs, but for note_start.
+  /// Does not block; stays the same after start_is_over.
   virtual machine_description describe() const { return {}; }
-  /// The container runs: keeps the engine's own stages for describe(), also of a later daemon.
-  virtual void note_start(const stage_times&) {}
+  /// Its first container runs, and these were the engine's own stages. Does not block.
+  virtual void start_is_over(const stage_times&) {}
+  /// Keeps what describe() shows for a later daemon.
+  virtual void keep_start() {}
 };
 
 }  // namespace arca::vm

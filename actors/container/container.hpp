@@ -3,6 +3,7 @@
 // is persisted before it is answered.
 #pragma once
 #include <caf/typed_event_based_actor.hpp>
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <map>
@@ -140,6 +141,7 @@ class container : public tracked<container_internal::base> {
   std::deque<std::function<void()>> later_;  ///< requests that wait for the end of a start or stop
   std::vector<done> on_stopped_;             ///< called after the next exit has been committed
   std::map<std::string, exec_actor> execs_;
+  std::chrono::steady_clock::time_point start_asked_;
   uint64_t timer_ticket_ = 0;       ///< a timer with another ticket is stale
   bool remove_after_exit_ = false;  ///< docker rm -f
   bool unresponsive_ = false;

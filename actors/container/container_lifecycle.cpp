@@ -69,6 +69,7 @@ void container::try_start(unit_promise promise) {
 }
 
 void container::begin_start(done finished) {
+  start_asked_ = std::chrono::steady_clock::now();
   auto log = log_settings();
   record_.state.status = container_status::starting;
   record_.state.error.clear();
@@ -173,6 +174,7 @@ void container::launch_in_machine(std::vector<endpoint> endpoints, done finished
             l.layers = record_.layers;
             l.container_dir = container_dir();
             l.endpoints = endpoints;
+            l.asked = start_asked_.time_since_epoch() / std::chrono::nanoseconds(1);
             request(machine_, caf::infinite, std::move(l))
                 .then([this, finished](const machine_started& started) { launched(started, finished); },
                       [this, finished](caf::error& e) { launch_failed(from_caf(e), finished); });

@@ -13,6 +13,7 @@
 #include "persistence/base/fs.hpp"
 #include "persistence/base/text.hpp"
 #include "vm/oci/json_access.hpp"
+#include "vm/oci/program_search.hpp"
 #include "vm/oci/rootfs.hpp"
 #include "vm/oci/spec.hpp"
 
@@ -147,6 +148,17 @@ oci::spec_inputs inputs_of(const vm::machine& box, const model::container_record
           false, "",       limits_of(box)};
 }
 
+/// A VM is told where not to look for the program. Whether the container has mounted something since, its agent knows.
+void help_search(oci::spec_inputs& in, const vm::machine& box, const model::container_record& r, int root_fd) {
+  if (box.on_host_kernel()) return;
+  std::vector<std::string> points = {oci::init_destination, "/etc/resolv.conf", "/etc/hostname", "/etc/hosts"};
+  for (const auto& point : r.mounts) points.push_back(point.destination);
+  for (const auto& [destination, options] : oci::text_map(r.host_config, "Tmpfs")) points.push_back(destination);
+  in.lacking = [root_fd, points = std::move(points)](const std::string& program, const std::string& path) {
+    return oci::folders_without(root_fd, program, path, points);
+  };
+}
+
 }  // namespace
 
 void stages::done(const char* name) {
@@ -228,6 +240,7 @@ result<prepared> prepare(vm::machine& box, const order& o, const std::shared_ptr
       ARCA_TRY(devices, oci::gather_devices(r.host_config));
       in.devices = std::move(devices);
     }
+    help_search(in, box, r, out.root->get());
     in.cgroups_path = box.identity().cgroup;
     in.host_network = on_host_network;
     if (on_host_network) in.network_namespace = own_network_namespace();
@@ -287,6 +300,7 @@ result<prepared_exec> prepare_exec(vm::machine& box, const model::container_reco
   if (who.empty()) who = oci::text(r.config, "User");
   const auto user = oci::resolve_user(root_fd, who, oci::texts(r.host_config, "GroupAdd"));
   if (!user) return fail(errc::invalid_argument, user.error().message());
+  help_search(in, box, r, root_fd);
   ARCA_TRY(process, oci::build_process(in, exec, *user));
   out.request.container_id = r.id;
   out.request.process_id = process_id;

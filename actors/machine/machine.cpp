@@ -32,6 +32,7 @@ result<boot_outcome> boot(const shared_backend& backend, const launch_machine& r
                                          oci::text(order->record->host_config, "CgroupParent"));
   boot_outcome out;
   vm::machine_order wanted;
+  if (request.asked != 0) wanted.asked = vm::start_account::clock::time_point(std::chrono::nanoseconds(request.asked));
   wanted.id = request.container_id;
   wanted.cgroup = cgroup;
   wanted.host_network = launch::host_network(*order);
@@ -220,8 +221,9 @@ void machine::container_started(started_promise& promise, launch::prepared& plan
   answer.machine = vm::to_json(box_->identity());
   answer.pid = host_pid(started.pid);
   answer.started_at = began_ = believable(started.started_at, began_);
+  box_->start_is_over(plan.times.times());
   answer.details = machines::details_of(*box_, plan.times.times());
-  if (!answer.details.empty()) ctx_.pool->post([box = box_, stages = plan.times.times()] { box->note_start(stages); });
+  if (!answer.details.empty()) ctx_.pool->post([box = box_] { box->keep_start(); });
   answer.warnings = std::move(plan.warnings);
   if (plan.stdio)
     bind("init", std::move(plan.stdio), ctx_.processes->find(id_, "init"));

@@ -19,9 +19,13 @@ constexpr size_t kept_bytes = 64 << 10;
 constexpr int64_t shown_bytes = 1 << 20;  ///< of one answer: as much as a console log is allowed to have
 constexpr const char* kept_log = "/machine.log";
 
+double rounded(double ms) {
+  return std::round(ms * 1000) / 1000;
+}
+
 nlohmann::json by_name(const vm::stage_times& stages) {
   auto out = nlohmann::json::object();
-  for (const auto& [name, ms] : stages) out[name] = std::round(ms * 1000) / 1000;
+  for (const auto& [name, ms] : stages) out[name] = rounded(ms);
   return out;
 }
 
@@ -69,7 +73,9 @@ std::string details_of(const vm::machine& box, const vm::stage_times& engine_sta
                        {"Accelerator", of.accelerator},
                        {"Guest", of.guest},
                        {"Stages", by_name(of.stages)},
-                       {"EngineStages", by_name(engine_stages.empty() ? of.engine_stages : engine_stages)}});
+                       {"EngineStages", by_name(engine_stages.empty() ? of.engine_stages : engine_stages)},
+                       {"StartMs", rounded(vm::whole_start(of.timeline))},
+                       {"EngineMs", rounded(vm::engine_share(of.timeline))}});
 }
 
 bool keep_boot_log(const vm::machine& box, const std::string& container_dir) {

@@ -8,7 +8,8 @@
 
 namespace arca::machines {
 
-/// "Machine" of inspect: Kind, Id, Pid, MemoryMiB, Cpus, Accelerator, Guest, Stages and EngineStages (name: ms). Empty
+/// "Machine" of inspect: Kind, Id, Pid, MemoryMiB, Cpus, Accelerator, Guest, Stages and EngineStages (name: ms),
+/// StartMs and EngineMs (the whole start, and what of it no call to QEMU or the agent covers). Empty
 /// for a machine on the host's kernel.
 std::string details_of(const vm::machine& box, const vm::stage_times& engine_stages);
 

@@ -18,7 +18,9 @@ struct launch_machine {
   std::string container_dir;        ///< DATA_ROOT/containers/ID: upper, work, hosts, hostname, resolv.conf
   std::vector<endpoint> endpoints;
   deadline_ms deadline = 0;
-  ARCA_MESSAGE(launch_machine, container_id, generation, runtime, record, layers, container_dir, endpoints, deadline)
+  int64_t asked = 0;  ///< when the start was asked for: nanoseconds of the steady clock; 0: now
+  ARCA_MESSAGE(launch_machine, container_id, generation, runtime, record, layers, container_dir, endpoints, deadline,
+               asked)
 };
 /// The container's init runs.
 struct machine_started {

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -28,6 +29,7 @@ struct capability_sets {
 struct process_plan {
   std::vector<std::string> args, env;
   std::vector<std::string> candidates;  ///< files to try, in the order of $PATH
+  size_t lacking = 0;                   ///< so many of them are not there, if no mount was added
   std::string cwd = "/";
   uid_t uid = 0;
   gid_t gid = 0;
@@ -44,6 +46,12 @@ struct process_plan {
   std::vector<char*> argv, envp;  ///< of args and env, by seal()
   /// Makes argv and envp; the strings must not move afterwards.
   void seal();
+  /// Those that are not there need not be tried. One stays, to say so.
+  void drop_lacking() {
+    candidates.erase(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(std::min(
+                                                                  lacking, candidates.size() - !candidates.empty())));
+    lacking = 0;
+  }
 };
 
 struct seccomp_filter {

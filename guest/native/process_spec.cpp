@@ -106,15 +106,20 @@ result<process_plan> parse_process(const json& process) {
   if (!c_strings(out.args) || !c_strings(out.env))
     return fail(errc::invalid_argument, "arguments or environment are too many or contain a NUL byte");
   out.candidates = executable_candidates(out.args[0], out.env);
+  if (out.args[0].find('/') == std::string::npos)
+    out.lacking = static_cast<size_t>(std::max<int64_t>(0, integer_or(process, "arcaLackingFolders", 0)));
   if (auto cwd = text(process, "cwd"); !cwd.empty()) out.cwd = std::move(cwd);
   if (out.cwd.find('\0') != std::string::npos || out.cwd.size() >= PATH_MAX)
     return fail(errc::invalid_argument, "invalid working directory");
   ARCA_CHECK(set_user(member(process, "user"), out));
   if (const auto& sets = member(process, "capabilities"); sets.is_object()) {
     out.has_capabilities = true;
-    out.capabilities = {capability_mask(texts(sets, "bounding")), capability_mask(texts(sets, "effective")),
-                        capability_mask(texts(sets, "permitted")), capability_mask(texts(sets, "inheritable")),
-                        capability_mask(texts(sets, "ambient"))};
+    // Three of them are the same list as a rule, and to look the names up takes time.
+    const auto bounding = capability_mask(texts(sets, "bounding"));
+    const auto mask = [&](const char* name) {
+      return member(sets, name) == member(sets, "bounding") ? bounding : capability_mask(texts(sets, name));
+    };
+    out.capabilities = {bounding, mask("effective"), mask("permitted"), mask("inheritable"), mask("ambient")};
   }
   out.no_new_privileges = flag(process, "noNewPrivileges");
   ARCA_TRY(rlimits, rlimits_of(process));

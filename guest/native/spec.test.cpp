@@ -78,6 +78,18 @@ TEST_CASE("a process") {
   CHECK(parse_process(json::parse(R"({"args":["./x"]})"))->candidates == std::vector<std::string>{"./x"});
   CHECK(parse_process(json::parse(R"({"args":["x"]})"))->candidates.size() == 6);
   CHECK(parse_process(json::parse(R"({"args":[""]})"))->candidates.empty());
+  const auto searched = [](const std::string& args, int64_t lacking) {
+    auto process = *parse_process(json(
+        {{"args", json::array({args})}, {"env", json::array({"PATH=/a:/b:/c"})}, {"arcaLackingFolders", lacking}}));
+    process.drop_lacking();
+    return process.candidates;
+  };
+  CHECK(searched("x", 0).size() == 3);
+  CHECK(searched("x", 2) == std::vector<std::string>{"/c/x"});
+  CHECK(searched("x", 99) == std::vector<std::string>{"/c/x"});  // to say that it is not there
+  CHECK(searched("x", -1).size() == 3);
+  CHECK(searched("./x", 1) == std::vector<std::string>{"./x"});
+  CHECK(searched("", 1).empty());
 }
 
 TEST_CASE("processes that are none") {

@@ -102,6 +102,12 @@ void raise_limits() {
   setrlimit(RLIMIT_NOFILE, &files);
 }
 
+void report_small_blocks() {
+  // The balloon's driver sets it when it is loaded, whatever the command line says.
+  const unique_fd order(::open("/sys/module/page_reporting/parameters/page_reporting_order", O_WRONLY | O_CLOEXEC));
+  if (order) (void)fs::write_all(order.get(), "6");
+}
+
 std::string kernel_word(std::string_view name) {
   const auto line = fs::read_file("/proc/cmdline", 64u << 10);
   if (!line) return {};

@@ -11,6 +11,8 @@ namespace arca::guest {
 
 /// Moves the root to a real mount, then the kernel's file systems, cgroup v2 with its controllers, and folders.
 result<void> mount_everything();
+/// Free memory goes back to the host in pieces of 256 KiB; in a small machine few blocks of 2 MiB are ever free.
+void report_small_blocks();
 /// Descriptors, processes, core size: as high as the kernel lets them be; containers get their own limits.
 void raise_limits();
 /// The value of NAME=VALUE on the kernel's command line; empty: not there.

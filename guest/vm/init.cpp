@@ -66,6 +66,7 @@ result<void> serve() {
   if (!order) return fail(order.error());
   kernel_modules modules(*order, modules_folder);
   ARCA_CHECK(modules.load_first());
+  report_small_blocks();
   ARCA_CHECK(bring_up_loopback());
   ARCA_TRY(port, open_port(news));
 

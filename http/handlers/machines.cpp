@@ -20,7 +20,7 @@ awaitable<response> machine_list(call& c) {
     const auto identity = vm::identity_from_json(r.machine);
     if (!identity) continue;
     auto row = r.details.is_object() ? r.details : nlohmann::json::object();
-    for (const char* stages : {"Stages", "EngineStages"}) row.erase(stages);
+    for (const char* stages : {"Stages", "EngineStages", "StartMs", "EngineMs"}) row.erase(stages);
     row["Kind"] = identity->kind;
     row["Container"] = r.id;
     row["Name"] = r.name;

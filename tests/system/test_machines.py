@@ -71,6 +71,31 @@ def run(name, *options):
     ENGINE.docker("run", "-d", "--name", name, *options, "busybox", "sleep", "1000")
 
 
+class ProgramSearch(unittest.TestCase):
+    """An exec leaves out folders of $PATH that lack its program: as seen from the host, which does not see mounts inside."""
+
+    def test_the_first_in_path_is_run(self):
+        def put(flag, folder, word, before="true"):
+            script = "%s && mkdir -p %s && printf '#!/bin/sh\\necho %s\\n' > %s/date && chmod +x %s/date"
+            ENGINE.docker("exec", *flag, "search", "sh", "-c", script % (before, folder, word, folder, folder))
+
+        def found():
+            return ENGINE.docker("exec", "search", "date", "+%%").out.strip()
+        tools = ENGINE.dir + "/tools"
+        os.mkdir(tools)
+        run("search", "--security-opt", "seccomp=unconfined", "-v", tools + ":/opt/tools", "-e", "PATH=/usr/local/sbin:/usr/local/bin:/opt/tools:/sbin:/bin")
+        try:
+            self.assertEqual(found(), "%")
+            put((), "/opt/tools", "share")
+            self.assertEqual(found(), "share")
+            put((), "/usr/local/bin", "made")
+            self.assertEqual(found(), "made")
+            put(("--privileged",), "/usr/local/sbin", "mounted", "mkdir -p /usr/local/sbin && mount -t tmpfs none /usr/local/sbin")
+            self.assertEqual(found(), "mounted")
+        finally:
+            ENGINE.docker("rm", "-f", "search")
+
+
 class OneMachine(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -103,6 +128,8 @@ class OneMachine(unittest.TestCase):
         self.assertLessEqual(MACHINE_STAGES, set(machine["Stages"]), machine["Stages"])
         self.assertEqual(set(machine["EngineStages"]), ENGINE_STAGES)
         self.assertGreater(machine["Stages"]["boot"], 10)
+        self.assertGreater(machine["EngineMs"], 0)
+        self.assertGreater(machine["StartMs"], machine["EngineMs"] + machine["Stages"]["boot"])
 
     def test_a_later_daemon_shows_the_same(self):
         before = inspect("one")["Machine"]
@@ -111,7 +138,7 @@ class OneMachine(unittest.TestCase):
         self.assertEqual(inspect("one")["State"]["Status"], "running")
         wait_for(lambda: "container adopted" in ENGINE.log(), 10, "the adoption")
         self.assertEqual(inspect("one")["Machine"], before)
-        self.assertEqual(arca("machine", "inspect", "one").out.count("\n  boot "), 1)
+        self.assertEqual(arca("machine", "inspect", "one").out.count("\n  boot "), 2)  # a stage, and in the timeline
 
     def test_what_has_no_machine_shows_none(self):
         cid = ENGINE.docker("create", "busybox", "true").out.strip()
@@ -144,7 +171,20 @@ class OneMachine(unittest.TestCase):
             self.assertIn(word, shown)
         for stage in MACHINE_STAGES | ENGINE_STAGES:
             self.assertRegex(shown, r"(?m)^  %s +\d+\.\d$" % stage)
-        self.assertNotIn("secret", arca("machine", "inspect", "--json", "one").out)
+        everything = arca("machine", "inspect", "--json", "one").out
+        self.assertNotIn("secret", everything)
+
+        covered, own = 0, 0
+        timeline = json.loads(everything)["timeline"]
+        for step in timeline:  # without a gap
+            self.assertLess(step["at"], covered + 0.001, timeline)
+            covered = max(covered, step["at"] + step["ms"])
+            own += step["ms"] if step["what"] == "engine" else 0
+            self.assertRegex(shown, r"(?m)^  %s +%.1f +%.1f$" % (re.escape(step["what"]), step["at"], step["ms"]))
+        self.assertLessEqual({"engine", "QEMU's start", "boot", "Hello", "Configure", "netdev_add", "device_add", "Mount",
+                              "ConfigureInterface", "CreateContainer"}, {step["what"] for step in timeline})
+        self.assertAlmostEqual(covered, machine["StartMs"], delta=0.01)
+        self.assertAlmostEqual(own, machine["EngineMs"], delta=0.01)
 
     def test_boot_log_while_it_runs(self):
         log = arca("machine", "logs", "one").out

@@ -1,4 +1,5 @@
 // arca machine: what GET /arca/machines and its like show of the machines that containers run in.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -69,6 +70,26 @@ void print_stages(const json& document, const char* key, const char* whose) {
   }
 }
 
+/// The whole start of the machine's container: calls, and the engine's gaps between them.
+void print_timeline(const json& document) {
+  const auto& list = json_fields::member(document, "timeline");
+  if (!list.is_array() || list.empty()) return;
+  const auto number = [](const json& step, const char* key) {
+    const auto& value = json_fields::member(step, key);
+    return value.is_number() ? value.get<double>() : 0.0;
+  };
+  std::printf("\n%-24s %10s %10s\n", "START, STEP BY STEP", "at ms", "ms");
+  double engine = 0, whole = 0;
+  for (const auto& step : list) {
+    const auto what = json_fields::text(step, "what");
+    const double at = number(step, "at"), ms = number(step, "ms");
+    std::printf("  %-22s %10.1f %10.1f\n", what.c_str(), at, ms);
+    whole = std::max(whole, at + ms);
+    if (what == "engine") engine += ms;
+  }
+  std::printf("  %-22s %10.1f %10.1f\n", "engine's share, sum", whole, engine);
+}
+
 /// Where the escape sequence that begins at `at` has ended.
 size_t end_of_escape(const std::string& text, size_t at) {
   size_t end = at + 1;
@@ -126,9 +147,11 @@ int machine_inspect(const std::string& socket_path, const std::string& name, boo
   auto facts = *answer;
   facts.erase("stages");
   facts.erase("engine_stages");
+  facts.erase("timeline");
   std::printf("%s\n", facts.dump(2).c_str());
   print_stages(*answer, "stages", "MACHINE'S STAGES");
   print_stages(*answer, "engine_stages", "ENGINE'S STAGES");
+  print_timeline(*answer);
   return 0;
 }
 

@@ -79,14 +79,13 @@ void start_container(agent_client& agent, const std::vector<std::string>& argv, 
 }
 
 unique_fd connect_stdio(agent_client& agent, const std::string& process, uint64_t generation, uint64_t first = 1) {
-  auto mine = open_tunnel(agent, {});
-  REQUIRE(mine);
   stdio::hello hello;
   hello.generation = generation;
   hello.first_sequence = first;
   std::snprintf(hello.container_id, sizeof hello.container_id, "%s", container_id);
   std::snprintf(hello.process_id, sizeof hello.process_id, "%s", process.c_str());
-  REQUIRE(send(mine->get(), &hello, sizeof hello, 0) == static_cast<ssize_t>(sizeof hello));
+  auto mine = agent.stdio(hello);
+  REQUIRE(mine);
   return std::move(*mine);
 }
 
@@ -179,10 +178,10 @@ TEST_CASE("a machine takes its seed and its clock from Hello") {
   CHECK(output_of(*agent, "w", {"cat", "/etc/a/b/c"}) == "into it");
 
   // The agent's log is on the console: a connection that is refused is a line in it.
-  auto stdio = open_tunnel(*agent, {});
+  stdio::hello nonsense;
+  nonsense.magic_number = 0x78787878;
+  const auto stdio = agent->stdio(nonsense);
   REQUIRE(stdio);
-  const std::string nonsense(sizeof(stdio::hello), 'x');
-  REQUIRE(send(stdio->get(), nonsense.data(), nonsense.size(), 0) == static_cast<ssize_t>(nonsense.size()));
   char end = 0;
   CHECK(recv(stdio->get(), &end, 1, 0) == 0);
   CHECK(console_has(machine, "2033-05-18T03:33:"));
@@ -474,12 +473,11 @@ TEST_CASE("a new client gets a clean connection, whatever the one before left") 
   for (uint64_t round = 2; round < 22; ++round) {
     CAPTURE(round);
     // A transfer that never ends: the process that it is for is not there, so its bytes fill everything on the way.
-    auto unfinished = open_tunnel(*agent, {});
-    REQUIRE(unfinished);
     stdio::hello first;
     first.generation = round - 1;
     std::snprintf(first.process_id, sizeof first.process_id, "nobody");
-    REQUIRE(send(unfinished->get(), &first, sizeof first, 0) == static_cast<ssize_t>(sizeof first));
+    const auto unfinished = agent->stdio(first);
+    REQUIRE(unfinished);
     const std::string bytes(1u << 20, 'b');
     size_t sent = 0;
     for (pollfd room{unfinished->get(), POLLOUT, 0}; poll(&room, 1, round % 2 == 0 ? 50 : 0) == 1;) {

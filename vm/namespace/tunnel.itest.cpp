@@ -162,13 +162,12 @@ TEST_CASE("tunnels lead to the connections inside") {
     what.oci_process = R"({"args":["sh","-c","echo through; seq 1 100000 | tail -1"],"cwd":"/","env":["PATH=/bin"],
                            "user":{"uid":0,"gid":0}})";
     what.stdio.spool_limit = 1 << 20;
-    auto mine = s.open({});
-    REQUIRE(mine);
     stdio::hello hello;
     hello.generation = s.backend.generation();
     std::memcpy(hello.container_id, s.id.data(), 64);
     std::strcpy(hello.process_id, "e1");
-    REQUIRE(fs::write_all(mine->get(), {reinterpret_cast<const char*>(&hello), sizeof hello}));
+    const auto mine = s.r.box->agent().stdio(hello);
+    REQUIRE(mine);
     const auto started = wait_for<agent_started>([&](auto done) { s.r.box->agent().exec(what, 10'000ms, done); });
     INFO((started ? "" : started.error().message()));
     REQUIRE(started);

@@ -235,6 +235,12 @@ json process_json(const spec_inputs& in, const std::vector<std::string>& args, c
   auto score = integer_or(in.host_config, "OomScoreAdj", 0);
   if (score < 0 && !in.host.may_raise_rlimits) score = 0;
   if (score != 0) process["oomScoreAdj"] = score;
+  if (in.lacking && !args.empty()) {
+    std::string path;
+    for (const auto& variable : env)
+      if (starts_with(variable, "PATH=")) path = variable.substr(5);
+    if (const auto count = in.lacking(args.front(), path); count != 0) process[lacking_folders] = count;
+  }
   return process;
 }
 

@@ -1,6 +1,7 @@
 // Docker's Config and HostConfig → OCI runtime spec, as Docker Engine 28.5 writes it. Pure: no file is read here.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -37,6 +38,8 @@ struct spec_inputs {
   bool host_network = false;
   std::string network_namespace;  ///< path of one to join; empty: the launcher's own
   const host_limits& host;
+  /// folders_without (program_search.hpp) of the program and $PATH of a process in a VM; empty: not asked.
+  std::function<size_t(const std::string& program, const std::string& path)> lacking = {};
 };
 
 struct built_spec {
@@ -60,6 +63,10 @@ std::map<std::string, std::string> network_sysctls(const nlohmann::json& host_co
 
 /// HostConfig.Tmpfs and a tmpfs of HostConfig.Mounts as inputs; "invalid tmpfs option \"foo\"" (errc::internal).
 result<std::vector<mount_input>> tmpfs_mounts(const nlohmann::json& host_config);
+
+/// Of a process object: the first N folders of $PATH lack the program (Arca's own; launchers ignore what they do not
+/// know).
+inline constexpr const char* lacking_folders = "arcaLackingFolders";
 
 inline constexpr const char* init_destination = "/sbin/docker-init";
 

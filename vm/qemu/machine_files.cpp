@@ -48,6 +48,23 @@ stage_times stages_of(const nlohmann::json& document, const char* key) {
   return out;
 }
 
+nlohmann::json to_array(const std::vector<start_step>& timeline) {
+  auto out = nlohmann::json::array();
+  for (const auto& step : timeline) out.push_back({{"what", step.what}, {"at", step.at}, {"ms", step.ms}});
+  return out;
+}
+
+std::vector<start_step> timeline_of(const nlohmann::json& document) {
+  std::vector<start_step> out;
+  if (const auto& list = oci::member(document, "timeline"); list.is_array())
+    for (const auto& s : list) {
+      const auto& at = oci::member(s, "at");
+      const auto& ms = oci::member(s, "ms");
+      if (at.is_number() && ms.is_number()) out.push_back({oci::text(s, "what"), at.get<double>(), ms.get<double>()});
+    }
+  return out;
+}
+
 }  // namespace
 
 std::string to_json(const machine_record& r) {
@@ -65,6 +82,7 @@ std::string to_json(const machine_record& r) {
                                    {"processes", std::move(processes)},
                                    {"stages", to_array(r.stages)},
                                    {"engine_stages", to_array(r.engine_stages)},
+                                   {"timeline", to_array(r.timeline)},
                                    {"devices", r.devices}};
   return oci::to_text(document);
 }
@@ -87,6 +105,7 @@ result<machine_record> machine_record_from_json(const std::string& text) {
                              static_cast<uint64_t>(oci::integer_or(p, "start_time", 0))});
   r.stages = stages_of(document, "stages");
   r.engine_stages = stages_of(document, "engine_stages");
+  r.timeline = timeline_of(document);
   r.devices = oci::member(document, "devices");
   if (r.secret.empty() || r.cgroup.empty() || r.cgroup == "/")
     return fail(errc::invalid_argument, "a virtual machine's record is incomplete");

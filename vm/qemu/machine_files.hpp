@@ -41,7 +41,8 @@ struct machine_record {
   std::vector<recorded_process> processes;
   stage_times stages;         ///< of the machine's start
   stage_times engine_stages;  ///< of what the engine did for the container
-  nlohmann::json devices;     ///< device_plan
+  std::vector<start_step> timeline;
+  nlohmann::json devices;  ///< device_plan
 };
 
 std::string to_json(const machine_record& record);

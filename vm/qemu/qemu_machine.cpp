@@ -89,6 +89,7 @@ qemu_machine::~qemu_machine() {
 // ---- boot
 
 result<void> qemu_machine::boot(int deadline_ms) {
+  account_->begin(order_.asked);
   if (wake_idle(deadline_ms)) return {};
   return boot_cold(deadline_ms);
 }
@@ -97,9 +98,11 @@ result<void> qemu_machine::boot_cold(int deadline_ms) {
   auto since = clock::now();
   const auto turn = backend_.boots().wait();  // held until the end
   if (!turn) return fail(turn.error());
+  account_->waited("queue", since, clock::now());
   stage("queue", since);
   since = clock::now();
   const auto kind = backend_.choose_accelerator();
+  account_->waited("accelerator", since, clock::now());
   stage("accelerator", since);
 
   return boot_on(kind, deadline_ms);
@@ -185,12 +188,15 @@ result<void> qemu_machine::connect(int deadline_ms) {
   auto socket = connect_to(identity_.dir + '/' + machine_file::qmp_socket, deadline_ms);
   if (!socket)  // nobody listens any more
     return wait_for_end(qemu_.pidfd.get(), 200) ? fail(errc::unavailable, "QEMU has ended") : fail(socket.error());
-  qmp_ = qmp_client::over(backend_.loop(), std::move(*socket),
-                          [reason = end_reason_](const std::string& event, const nlohmann::json& data) {
-                            const char* text = what_it_means(event, oci::text(data, "reason"));
-                            const std::lock_guard guard(reason->lock);
-                            if (text != nullptr && reason->text.empty()) reason->text = text;
-                          });
+  qmp_ = qmp_client::over(
+      backend_.loop(), std::move(*socket),
+      [reason = end_reason_](const std::string& event, const nlohmann::json& data) {
+        const char* text = what_it_means(event, oci::text(data, "reason"));
+        const std::lock_guard guard(reason->lock);
+        if (text != nullptr && reason->text.empty()) reason->text = text;
+      },
+      account_);
+  const waiting noted(account_.get(), "QEMU's start");
   return qmp_->wait_ready(std::chrono::milliseconds(left_ms(end)));
 }
 
@@ -198,9 +204,10 @@ result<void> qemu_machine::greet(int deadline_ms) {
   const auto end = clock::now() + std::chrono::milliseconds(deadline_ms);
   auto since = clock::now();
   ARCA_TRY(socket, connect_agent(identity_.dir + '/' + machine_file::agent_socket, record_.secret, deadline_ms));
+  account_->waited("boot", since, clock::now());
   stage("boot", since);
   since = clock::now();
-  client_ = agent_client::over(std::move(socket));
+  client_ = agent_client::over(std::move(socket), account_);
   ARCA_CHECK(say_hello(left_ms(end)));
   stage("hello", since);
   return {};
@@ -228,6 +235,7 @@ bool qemu_machine::wake_idle(int deadline_ms) {
   const auto since = clock::now();
   const auto idle = backend_.take_idle(order_, guest_.version);
   if (!idle) return false;
+  idle->account_->begin(order_.asked);
   const auto woken = [&]() -> result<void> {
     ARCA_CHECK(idle->qmp_->call("cont", json::object(), call_limit));
     return idle->say_hello(std::min(deadline_ms, idle_limit_ms));  // a seed of its own, and the time of now
@@ -252,6 +260,7 @@ bool qemu_machine::wake_idle(int deadline_ms) {
   client_ = std::move(idle->client_);
   devices_ = std::move(idle->devices_);
   end_reason_ = std::move(idle->end_reason_);
+  account_ = std::move(idle->account_);
   stage("pool", since);
   return true;
 }
@@ -325,10 +334,7 @@ result<unique_fd> qemu_machine::connect_stdio(const std::string& container, cons
   hello.first_sequence = first_sequence;
   if (!put_name(hello.container_id, container) || !put_name(hello.process_id, process))
     return fail(errc::invalid_argument, "a container or process id has more than 64 bytes");
-  ARCA_TRY(socket,
-           wait_for<unique_fd>([&](auto done) { client_->tunnel(agent_tunnel{}, call_limit, std::move(done)); }));
-  ARCA_CHECK(fs::write_all(socket.get(), {reinterpret_cast<const char*>(&hello), sizeof hello}));
-  return std::move(socket);
+  return client_->stdio(hello);
 }
 
 result<void> qemu_machine::pause() {
@@ -360,14 +366,21 @@ std::string qemu_machine::boot_log(size_t limit) const {
 
 machine_description qemu_machine::describe() const {
   const std::lock_guard guard(devices_lock_);
-  return {record_.accelerator, record_.guest, record_.memory_mib, record_.cpus, record_.stages, record_.engine_stages};
+  return {record_.accelerator, record_.guest,         record_.memory_mib, record_.cpus,
+          record_.stages,      record_.engine_stages, record_.timeline};
 }
 
-void qemu_machine::note_start(const stage_times& engine_stages) {
+void qemu_machine::start_is_over(const stage_times& engine_stages) {
+  const std::lock_guard guard(devices_lock_);
+  if (std::exchange(started_, true)) return;
+  account_->close();
+  record_.engine_stages = engine_stages;
+  record_.timeline = account_->steps();
+}
+
+void qemu_machine::keep_start() {
   const std::lock_guard guard(devices_lock_);
   if (destroyed_) return;
-  started_ = true;
-  record_.engine_stages = engine_stages;
   if (auto saved = save_record(); !saved) log::debug("stages are not kept", log::kv("reason", saved.error().message()));
 }
 

@@ -58,7 +58,8 @@ class qemu_machine final : public machine {
   void destroy() override;
   std::string boot_log(size_t limit) const override;
   machine_description describe() const override;
-  void note_start(const stage_times& engine_stages) override;
+  void start_is_over(const stage_times& engine_stages) override;
+  void keep_start() override;
 
  private:
   struct waiting_share {
@@ -115,6 +116,7 @@ class qemu_machine final : public machine {
   std::unique_ptr<qmp_client> qmp_;
   std::shared_ptr<agent_client> client_;
   std::unique_ptr<socket_relays> relays_;  ///< made with the first; devices_lock_
+  std::shared_ptr<start_account> account_ = std::make_shared<start_account>();
 
   mutable std::mutex devices_lock_;
   device_plan devices_{0};

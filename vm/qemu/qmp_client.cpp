@@ -268,11 +268,14 @@ struct qmp_client::state : std::enable_shared_from_this<qmp_client::state> {
 };
 
 std::unique_ptr<qmp_client> qmp_client::over(qmp_loop& loop, unique_fd socket,
-                                             std::function<void(const std::string&, const json&)> on_event) {
+                                             std::function<void(const std::string&, const json&)> on_event,
+                                             std::shared_ptr<start_account> account) {
   auto s = std::make_shared<state>(loop.get(), std::move(socket));
   s->on_event = std::move(on_event);
   s->loop.post([s] { s->watch(); });
-  return std::unique_ptr<qmp_client>(new qmp_client(std::move(s)));
+  std::unique_ptr<qmp_client> made(new qmp_client(std::move(s)));
+  made->account_ = std::move(account);
+  return made;
 }
 
 qmp_client::~qmp_client() {
@@ -301,6 +304,7 @@ result<json> qmp_client::call(const std::string& command, json arguments, millis
                      fd = std::make_shared<unique_fd>(std::move(copy)), done = std::move(done), limit]() mutable {
     s->send(command, std::move(arguments), std::move(*fd), std::move(done), limit);
   });
+  const waiting noted(account_.get(), command.c_str());
   auto reply = answered.get();
   if (!reply) return fail(reply.error().wrap("QEMU, " + command));
   return reply;

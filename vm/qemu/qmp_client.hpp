@@ -14,6 +14,7 @@
 #include "guest/loop.hpp"
 #include "persistence/base/error.hpp"
 #include "persistence/base/unique_fd.hpp"
+#include "vm/start_account.hpp"
 
 namespace arca::vm {
 
@@ -38,9 +39,11 @@ class qmp_client {
   static constexpr size_t max_line = 256u << 10, max_unsent = 256u << 10, max_open = 64;
   static constexpr int max_messages_per_second = 2000;
 
-  /// `on_event(name, data)` runs on the loop's thread and must be quick. Sends qmp_capabilities by itself.
+  /// `on_event(name, data)` runs on the loop's thread and must be quick. Sends qmp_capabilities by itself. Calls are
+  /// noted in `account`, if there is one.
   static std::unique_ptr<qmp_client> over(qmp_loop& loop, unique_fd socket,
-                                          std::function<void(const std::string&, const json&)> on_event);
+                                          std::function<void(const std::string&, const json&)> on_event,
+                                          std::shared_ptr<start_account> account = {});
   /// Open calls answer errc::unavailable; no event after it.
   ~qmp_client();
   qmp_client(const qmp_client&) = delete;
@@ -60,6 +63,7 @@ class qmp_client {
   struct state;
   explicit qmp_client(std::shared_ptr<state> s) : state_(std::move(s)) {}
   std::shared_ptr<state> state_;
+  std::shared_ptr<start_account> account_;
 };
 
 }  // namespace arca::vm

@@ -1,0 +1,174 @@
+#include "guest/stdio_call.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "persistence/base/tsan.hpp"
+
+namespace arca::guest {
+namespace {
+// What gRPC hands from thread to thread (persistence/base/tsan.hpp).
+[[maybe_unused]] char through_grpc;
+}  // namespace
+
+class stdio_call::connection final : public stdio_connection {
+ public:
+  explicit connection(stdio_call& call) : call_(&call) {}
+  ~connection() override {
+    if (call_) call_->released();
+  }
+  void gone() { call_ = nullptr; }
+
+  void await_end(std::function<void()> ended) override {
+    if (call_) call_->tell_end_ = std::move(ended);
+  }
+  void begin(ready tell) override {
+    if (!call_) return;
+    call_->tell_end_ = nullptr;
+    call_->tell_ = std::move(tell);
+    // What came before, and not from within begin.
+    call_->loop_.post([this, alive = std::weak_ptr(alive_)] {
+      if (!alive.expired() && call_) call_->tell(true, false);
+    });
+  }
+  ssize_t send(const iovec* parts, size_t count) override { return call_ ? call_->send(parts, count) : -1; }
+  ssize_t receive(char* into, size_t room) override { return call_ ? call_->receive(into, room) : -1; }
+
+ private:
+  stdio_call* call_;
+  std::shared_ptr<int> alive_ = std::make_shared<int>();
+};
+
+stdio_call::stdio_call(loop& on, agent& what, std::function<void(stdio_call*)> done)
+    : loop_(on), agent_(what), done_(std::move(done)) {
+  reading_ = true;
+  ARCA_TSAN_RELEASE(&through_grpc);
+  StartRead(&in_);
+}
+
+stdio_call::~stdio_call() {
+  if (connection_) connection_->gone();
+}
+
+void stdio_call::OnReadDone(bool good) {
+  ARCA_TSAN_ACQUIRE(&through_grpc);
+  loop_.post([this, good] {
+    reading_ = false;
+    if (finished_) return;
+    if (good) return on_message();
+    // The daemon will send nothing more; if it has gone, OnCancel says so.
+    input_over_ = true;
+    if (!greeted_) return finish({grpc::StatusCode::INVALID_ARGUMENT, "the stream begins with a hello"});
+    tell(true, false);
+  });
+}
+
+void stdio_call::OnWriteDone(bool good) {
+  ARCA_TSAN_ACQUIRE(&through_grpc);
+  loop_.post([this, good] {
+    writing_ = false;
+    if (finished_) return;
+    if (!good) return finish(grpc::Status::CANCELLED);
+    if (closing_) return finish(grpc::Status::OK);
+    if (std::exchange(blocked_, false)) tell(false, true);
+  });
+}
+
+void stdio_call::OnCancel() {
+  ARCA_TSAN_ACQUIRE(&through_grpc);
+  loop_.post([this] { finish(grpc::Status::CANCELLED); });
+}
+
+void stdio_call::OnDone() {
+  ARCA_TSAN_ACQUIRE(&through_grpc);
+  loop_.post([this] { done_(this); });
+}
+
+void stdio_call::on_message() {
+  if (!incoming_.take(in_)) return finish({grpc::StatusCode::INVALID_ARGUMENT, "too many bytes in a message"});
+  if (!greeted_) return greet();
+  if (incoming_.left() == 0) return read_more();
+  tell(true, false);
+}
+
+void stdio_call::greet() {
+  stdio::hello hello;
+  if (incoming_.left() != sizeof hello)
+    return finish({grpc::StatusCode::INVALID_ARGUMENT, "the stream begins with a hello"});
+  incoming_.read(reinterpret_cast<char*>(&hello), sizeof hello);
+  greeted_ = true;
+  auto made = std::make_unique<connection>(*this);
+  connection_ = made.get();
+  agent_.adopt_stdio(hello, std::move(made));  // if it is refused, it has been released
+  read_more();
+}
+
+void stdio_call::read_more() {
+  if (finished_ || reading_ || input_over_) return;
+  reading_ = true;
+  ARCA_TSAN_RELEASE(&through_grpc);
+  StartRead(&in_);
+}
+
+// Who is told reads a part of a message at a time.
+void stdio_call::tell(bool readable, bool writable) {
+  if (readable && connection_ && (finished_ || input_over_) && tell_end_) return std::exchange(tell_end_, {})();
+  size_t before = 0;
+  do {
+    if (!connection_ || !tell_) return;
+    before = incoming_.left();
+    const auto told = tell_;  // it may be the end of the connection
+    told(readable, writable);
+    writable = false;
+  } while (incoming_.left() > 0 && incoming_.left() < before);
+}
+
+ssize_t stdio_call::receive(char* into, size_t room) {
+  const size_t n = incoming_.read(into, room);
+  if (incoming_.left() == 0) read_more();
+  if (n > 0) return static_cast<ssize_t>(n);
+  return finished_ || input_over_ ? -1 : 0;
+}
+
+ssize_t stdio_call::send(const iovec* parts, size_t count) {
+  if (finished_) return -1;
+  if (writing_) {
+    blocked_ = true;
+    return 0;
+  }
+  size_t size = 0;
+  for (size_t i = 0; i < count; ++i) size += parts[i].iov_len;
+  size = std::min(size, arca::agent::most_message_bytes);
+  grpc::Slice bytes(size);
+  auto* to = const_cast<uint8_t*>(bytes.begin());
+  size_t done = 0;
+  for (size_t i = 0; i < count && done < size; ++i) {
+    const size_t part = std::min(parts[i].iov_len, size - done);
+    std::memcpy(to + done, parts[i].iov_base, part);
+    done += part;
+  }
+  out_ = arca::agent::to_message(std::move(bytes));
+  writing_ = true;
+  ARCA_TSAN_RELEASE(&through_grpc);
+  StartWrite(&out_);
+  return static_cast<ssize_t>(size);
+}
+
+void stdio_call::released() {
+  connection_ = nullptr;
+  tell_ = nullptr;
+  tell_end_ = nullptr;
+  if (writing_)
+    closing_ = true;
+  else
+    finish(grpc::Status::OK);
+}
+
+void stdio_call::finish(const grpc::Status& status) {
+  if (std::exchange(finished_, true)) return;
+  ARCA_TSAN_RELEASE(&through_grpc);
+  Finish(status);
+  tell(true, false);
+}
+
+}  // namespace arca::guest
