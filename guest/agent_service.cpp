@@ -28,6 +28,7 @@ constexpr int most_received = 4 << 20;
 constexpr int look_ahead = 256 << 10;
 constexpr size_t most_connections = 16;
 constexpr size_t most_tunnels = 1024;
+constexpr size_t most_streams = 256;
 
 stdio_options from(const pb::Stdio& s) {
   return {s.tty(), s.open_stdin(), s.capture(), s.rows(), s.columns(), s.spool_limit(), s.non_blocking()};
@@ -50,7 +51,7 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
   unique_fd listener;
   std::unique_ptr<grpc::Server> server;
   std::map<std::string, connection> connections;  // by gRPC's name of the peer
-  event_stream* events = nullptr;
+  std::map<std::string, event_stream*> events;    // by container; "": of all
   size_t tunnels = 0;
 
   implementation(loop& l, agent& a, worker& threads, vm_calls* v, std::function<void()> e)
@@ -251,7 +252,7 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
       const auto& i = q->interface();
       const interface_config config{i.name(),     i.mac(),      {i.addresses().begin(), i.addresses().end()},
                                     i.gateway4(), i.gateway6(), i.mtu()};
-      if (vm) return vm->configure_interface(config, answer<void>(reactor));
+      if (vm) return vm->configure_interface(config, q->container_id(), answer<void>(reactor));
       reactor->Finish(to_status(what.configure_interface(config)));
     });
   }
@@ -306,21 +307,25 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
     return tunnel;
   }
 
-  // The newest stream gets the events; one before it ends.
-  grpc::ServerWriteReactor<pb::Event>* Events(context*, const pb::Empty*) override {
-    auto* stream = new event_stream([this](event_stream* over) {
-      on.post([this, over] {
-        if (events == over) {
-          events = nullptr;
-          what.set_event_sink({});
+  // The newest stream of a container gets its events; one before it ends.
+  grpc::ServerWriteReactor<pb::Event>* Events(context*, const pb::EventsRequest* q) override {
+    const std::string of = q->container_id();
+    auto* stream = new event_stream([this, of](event_stream* over) {
+      on.post([this, of, over] {
+        if (const auto mine = events.find(of); mine != events.end() && mine->second == over) {
+          events.erase(mine);
+          what.set_event_sink(of, {});
         }
         delete over;
       });
     });
-    on.post([this, stream] {
-      if (events) events->end({grpc::StatusCode::ABORTED, "another Events call has taken over"});
-      events = stream;
-      what.set_event_sink([stream](const event& e) { stream->push(e); });
+    on.post([this, of, stream] {
+      if (const auto before = events.find(of); before != events.end())
+        before->second->end({grpc::StatusCode::ABORTED, "another Events call has taken over"});
+      else if (events.size() >= most_streams)
+        return stream->end({grpc::StatusCode::FAILED_PRECONDITION, "too many streams of events"});
+      events[of] = stream;
+      what.set_event_sink(of, [stream](const event& e) { stream->push(e); });
     });
     return stream;
   }

@@ -28,7 +28,8 @@ error to_error(const grpc::Status& status);
 struct agent_client::state {
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<calls::proto::Agent::Stub> stub;
-  unique_fd socket;  ///< a second descriptor of gRPC's socket, to end it: a finished call may keep the channel
+  std::string container;  ///< whose events it gets; empty: everybody's
+  unique_fd socket;       ///< a second descriptor of gRPC's socket, to end it: a finished call may keep the channel
 
   /// Contexts of open calls, so that the destructor can cancel them.
   std::mutex lock;

@@ -85,7 +85,7 @@ void keep_callback_threads() {
 
 struct agent_client::state::event_reader final : grpc::ClientReadReactor<proto::Event> {
   grpc::ClientContext context;
-  proto::Empty request;
+  proto::EventsRequest request;
   proto::Event event;
   std::function<void(agent_event)> on_event;
   std::function<void(error)> on_end;
@@ -147,6 +147,14 @@ agent_client::~agent_client() {
     events->silent = true;
   }
   if (state_->socket) ::shutdown(state_->socket.get(), SHUT_RDWR);
+}
+
+std::shared_ptr<agent_client> agent_client::for_container(const std::string& container) const {
+  auto s = std::make_shared<state>();
+  s->channel = state_->channel;
+  s->stub = proto::Agent::NewStub(s->channel);
+  s->container = container;
+  return std::shared_ptr<agent_client>(new agent_client(std::move(s)));
 }
 
 void agent_client::hello(uint64_t generation, milliseconds limit, callback<agent_hello> done) {
@@ -248,6 +256,20 @@ void agent_client::resize(const std::string& container, const std::string& proce
                                             no_value(std::move(done)));
 }
 
+void agent_client::pause(const std::string& container, milliseconds limit, callback<void> done) {
+  proto::ContainerRef request;
+  request.set_container_id(container);
+  start<proto::ContainerRef, proto::Empty>(state_, &proto::Agent::Stub::async::Pause, std::move(request), limit,
+                                           no_value(std::move(done)));
+}
+
+void agent_client::resume(const std::string& container, milliseconds limit, callback<void> done) {
+  proto::ContainerRef request;
+  request.set_container_id(container);
+  start<proto::ContainerRef, proto::Empty>(state_, &proto::Agent::Stub::async::Resume, std::move(request), limit,
+                                           no_value(std::move(done)));
+}
+
 void agent_client::acknowledge(const std::string& container, const std::string& process, milliseconds limit,
                                callback<void> done) {
   proto::AcknowledgeRequest request;
@@ -291,6 +313,7 @@ void agent_client::subscribe(std::function<void(agent_event)> on_event, std::fun
   auto reader = std::make_shared<state::event_reader>();
   reader->on_event = std::move(on_event);
   reader->on_end = std::move(on_end);
+  reader->request.set_container_id(state_->container);
   reader->self = reader;
   {
     const std::lock_guard guard(state_->lock);

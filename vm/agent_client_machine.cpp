@@ -14,6 +14,7 @@ void agent_client::configure_interface(const agent_interface& nic, milliseconds 
   into->set_gateway4(nic.gateway4);
   into->set_gateway6(nic.gateway6);
   into->set_mtu(nic.mtu);
+  request.set_container_id(nic.container);
   start<proto::ConfigureInterfaceRequest, proto::Empty>(state_, &proto::Agent::Stub::async::ConfigureInterface,
                                                         std::move(request), limit, no_value(std::move(done)));
 }

@@ -29,6 +29,7 @@ struct recorded_process {
   std::string name;  ///< "qemu", "virtiofsd-root"
   int64_t pid = 0;
   uint64_t start_time = 0;
+  std::string owner = {};  ///< of a server of files: id of the container that it is for
 };
 
 /// machine.json.
@@ -39,9 +40,10 @@ struct machine_record {
   uint64_t memory_mib = 0;
   unsigned cpus = 0;
   std::vector<recorded_process> processes;
-  stage_times stages;         ///< of the machine's start
-  stage_times engine_stages;  ///< of what the engine did for the container
-  nlohmann::json devices;     ///< device_plan
+  std::vector<std::string> members;  ///< ids of the containers that are inside, or on their way
+  stage_times stages;                ///< of the machine's start
+  stage_times engine_stages;         ///< of what the engine did for the container
+  nlohmann::json devices;            ///< device_plan
 };
 
 std::string to_json(const machine_record& record);
