@@ -24,7 +24,8 @@ using clock = std::chrono::steady_clock;
 constexpr auto call_limit = 5s;
 /// Until a plugged device works inside: mostly the guest's time, which a busy host under TCG stretches.
 constexpr auto device_limit = 20s;
-constexpr auto unplug_limit = 10s;
+constexpr std::chrono::milliseconds unplug_limit = 10s;
+constexpr std::chrono::milliseconds leave_begins = 500ms;  ///< after the exit of a container has been told
 constexpr unsigned queue_size = 1024;
 
 }  // namespace
@@ -41,9 +42,14 @@ result<void> qemu_machine::plug(const std::string& kind, const std::string& name
                                 const std::string& remove_backend) {
   plugged_device device;
   {
-    const std::lock_guard guard(devices_lock_);
-    ARCA_TRY(taken, devices_.take(kind, name, owner));
-    device = taken;
+    std::unique_lock guard(devices_lock_);
+    auto taken = devices_.take(kind, name, owner);
+    // A container that has just ended gives its ports back soon.
+    while (!taken && taken.error().code() == errc::unavailable &&
+           left_.wait_for(guard, leaving_.empty() ? leave_begins : unplug_limit) == std::cv_status::no_timeout)
+      taken = devices_.take(kind, name, owner);
+    if (!taken) return fail(taken.error());
+    device = *taken;
   }
   bool has_backend = false;
   const auto plugged = [&]() -> result<void> {
@@ -73,6 +79,7 @@ result<void> qemu_machine::unplug(const plugged_device& device, const std::strin
   ARCA_CHECK(qmp_->call(remove_backend, {{"id", device.backend()}}, call_limit));
   const std::lock_guard guard(devices_lock_);
   devices_.free(device.id);
+  left_.notify_all();
   return save_record();
 }
 
