@@ -185,6 +185,7 @@ void agent::create_container(create_call call, reply<process_started> done) {
     if (!tree) return done(fail(errc::not_found, "no descriptor was sent for the mount at " + destination));
     spec.mount_sources.push_back({destination, std::move(tree)});
   }
+  spec.network = stdio_.take(network_token(call.container));
   container& in = containers_[call.container];
   in.id = call.container;
   if (auto made = make_process(in, init_process, call.stdio, spec.stdio); !made) {
@@ -351,7 +352,8 @@ result<void> agent::resume(const std::string& container_id) {
 result<void> agent::acknowledge(const std::string& container_id, const std::string& process_id) {
   const process* it = find(container_id, process_id);
   if (!it) return {};  // forgotten already
-  if (!it->told)
+  // An exit is on record at the daemon's even when somebody else still holds the output.
+  if (!it->told && !(process_id == init_process && it->exit))
     return fail(errc::unavailable, "process " + process_id + " of container " + container_id + " has not ended");
   auto erased = journal_.erase(container_id, process_id);
   if (process_id == init_process) {
@@ -420,18 +422,23 @@ result<void> agent::change_route(const route_change& what) const {
 
 // ---- events
 
-void agent::set_event_sink(std::function<void(const event&)> sink) {
-  sink_ = std::move(sink);
-  if (!sink_) return;
+void agent::set_event_sink(const std::string& container, std::function<void(const event&)> sink) {
+  if (!sink) {
+    sinks_.erase(container);
+    return;
+  }
+  sinks_[container] = sink;
   for (const auto& [id, in] : containers_) {
-    if (in.oom_kills > 0) emit({id, init_process, {}});
+    if (!container.empty() && id != container) continue;
+    if (in.oom_kills > 0) sink({id, init_process, {}});
     for (const auto& [process_id, it] : in.processes)
-      if (it.told) emit({id, process_id, it.exit});
+      if (it.told) sink({id, process_id, it.exit});
   }
 }
 
 void agent::emit(const event& what) {
-  if (sink_) sink_(what);
+  for (const auto& of : {what.container, std::string()})
+    if (const auto sink = sinks_.find(of); sink != sinks_.end()) sink->second(what);
 }
 
 void agent::watch_oom(container& in) {

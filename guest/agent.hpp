@@ -92,6 +92,9 @@ class agent {
   /// Keeps a mount under a token for the call that uses it; false: too many are kept.
   bool keep(const std::string& token, unique_fd what) { return stdio_.keep(token, std::move(what)); }
 
+  /// Under which a network namespace is kept for a container that is to be created.
+  static std::string network_token(const std::string& container) { return "network-" + container; }
+
   // ---- processes
   /// Of a container that runs.
   result<pid_t> init_pid(const std::string& container);
@@ -113,8 +116,9 @@ class agent {
   result<void> change_route(const route_change& what) const;
 
   // ---- events
-  /// From now on events go to `sink`, beginning with all that were not acknowledged. Empty: to nobody.
-  void set_event_sink(std::function<void(const event&)> sink);
+  /// From now on the events of this container (empty: of all) go to `sink` as well, instead of to that container's
+  /// sink before, beginning with all that were not acknowledged. An empty sink: to nobody.
+  void set_event_sink(const std::string& container, std::function<void(const event&)> sink);
 
  private:
   struct process {
@@ -161,7 +165,7 @@ class agent {
   uint64_t generation_ = 0;
   std::map<std::string, container> containers_;
   exit_journal journal_;
-  std::function<void(const event&)> sink_;
+  std::map<std::string, std::function<void(const event&)>> sinks_;  ///< by container; "": of all
   loop::timer_id tidy_timer_ = 0;
   bool stopping_ = false;
   uint64_t spools_ = 0;

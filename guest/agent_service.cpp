@@ -32,6 +32,7 @@ constexpr int most_received = 4 << 20;
 constexpr int look_ahead = 256 << 10;
 constexpr size_t most_connections = 16;
 constexpr size_t most_tunnels = 1024;
+constexpr size_t most_streams = 256;
 
 stdio_options from(const pb::Stdio& s) {
   return {s.tty(), s.open_stdin(), s.capture(), s.rows(), s.columns(), s.spool_limit(), s.non_blocking()};
@@ -76,7 +77,7 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
   unique_fd listener;
   std::unique_ptr<grpc::Server> server;
   std::map<std::string, connection> connections;  // by gRPC's name of the peer
-  event_stream* events = nullptr;
+  std::map<std::string, event_stream*> events;  // by container; "": of all
   using relay_stream = push_stream<pb::RelayedConnection>;
   relay_stream* relayed = nullptr;
   size_t tunnels = 0;  ///< open calls that carry bytes
@@ -295,7 +296,7 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
       const auto& i = q->interface();
       const interface_config config{i.name(),     i.mac(),      {i.addresses().begin(), i.addresses().end()},
                                     i.gateway4(), i.gateway6(), i.mtu()};
-      if (vm) return vm->configure_interface(config, answer<void>(reactor));
+      if (vm) return vm->configure_interface(config, q->container_id(), answer<void>(reactor));
       reactor->Finish(to_status(what.configure_interface(config)));
     });
   }
@@ -370,28 +371,27 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
     return call;
   }
 
-  // A stream that takes the place of the one before it, which ends. `connect` is called with the newest one, and with
-  // null when it has gone.
-  template <class Message>
-  push_stream<Message>* newest(push_stream<Message>*& current, std::function<void(push_stream<Message>*)> connect) {
-    auto* stream = new push_stream<Message>([this, &current, connect](push_stream<Message>* over) {
-      on.post([&current, connect, over] {
-        if (current == over) connect(current = nullptr);
+  // The newest stream of a container gets its events; one before it ends.
+  grpc::ServerWriteReactor<pb::Event>* Events(context*, const pb::EventsRequest* q) override {
+    const std::string of = q->container_id();
+    auto* stream = new event_stream([this, of](event_stream* over) {
+      on.post([this, of, over] {
+        if (const auto mine = events.find(of); mine != events.end() && mine->second == over) {
+          events.erase(mine);
+          what.set_event_sink(of, {});
+        }
         delete over;
       });
     });
-    on.post([&current, connect = std::move(connect), stream] {
-      if (current) current->end({grpc::StatusCode::ABORTED, "another call has taken over"});
-      connect(current = stream);
+    on.post([this, of, stream] {
+      if (const auto before = events.find(of); before != events.end())
+        before->second->end({grpc::StatusCode::ABORTED, "another Events call has taken over"});
+      else if (events.size() >= most_streams)
+        return stream->end({grpc::StatusCode::FAILED_PRECONDITION, "too many streams of events"});
+      events[of] = stream;
+      what.set_event_sink(of, [stream](const event& e) { push(*stream, e); });
     });
     return stream;
-  }
-
-  grpc::ServerWriteReactor<pb::Event>* Events(context*, const pb::Empty*) override {
-    return newest<pb::Event>(events, [this](event_stream* stream) {
-      if (!stream) return what.set_event_sink({});
-      what.set_event_sink([stream](const event& e) { push(*stream, e); });
-    });
   }
 
   // ---- relays
@@ -410,8 +410,18 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
     });
   }
   grpc::ServerWriteReactor<pb::RelayedConnection>* RelayedConnections(context*, const pb::Empty*) override {
-    return newest<pb::RelayedConnection>(relayed, [this](relay_stream* stream) {
-      if (!stream) return relays.set_sink({});
+    auto* stream = new relay_stream([this](relay_stream* over) {
+      on.post([this, over] {
+        if (relayed == over) {
+          relayed = nullptr;
+          relays.set_sink({});
+        }
+        delete over;
+      });
+    });
+    on.post([this, stream] {
+      if (relayed) relayed->end({grpc::StatusCode::ABORTED, "another call has taken over"});
+      relayed = stream;
       relays.set_sink([stream](const relayed_connection& each) {
         pb::RelayedConnection told;
         told.set_id(each.id);
@@ -421,6 +431,7 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
         stream->push(std::move(told));
       });
     });
+    return stream;
   }
 };
 

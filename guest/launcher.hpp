@@ -30,6 +30,7 @@ struct create_spec {
   std::string rootfs_path;  ///< a folder
   bool read_only_rootfs = false;
   std::vector<mount_source> mount_sources;
+  unique_fd network;  ///< a network namespace that was made for it
   child_stdio stdio;
   bool tty = false;
   uint32_t rows = 0, columns = 0;

@@ -21,6 +21,7 @@
 #include "guest/native/process_spec.hpp"
 #include "guest/native/seccomp.hpp"
 #include "guest/native/sources.hpp"
+#include "persistence/base/foreign_mount.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/json_fields.hpp"
 #include "persistence/base/text.hpp"
@@ -31,6 +32,7 @@ using nlohmann::json;
 using namespace native;
 using namespace std::chrono_literals;
 
+constexpr std::string_view other_container = "container:";
 constexpr auto longest_launch = 60'000ms;  // a share that hangs; the daemon's deadline is shorter
 
 // "Not found" is a word about containers to the daemon, not about a file that a launch lacks.
@@ -87,6 +89,7 @@ result<std::shared_ptr<native_launcher::launch>> native_launcher::prepare(create
   spec.oci_spec = {};
   auto it = std::make_shared<launch>();
   ARCA_TRY(plan, parse_container(config));
+  ARCA_CHECK(resolve_joined(plan, spec));
   plan.staging = machine_dir_;
   plan.read_only_root = plan.read_only_root || spec.read_only_rootfs;
   set_terminal(plan.process, spec.tty, spec.rows, spec.columns);
@@ -111,6 +114,44 @@ result<std::shared_ptr<native_launcher::launch>> native_launcher::prepare(create
   it->plan.container_id = spec.container_id;
   it->plan.stdio = std::move(spec.stdio);
   return it;
+}
+
+// A process that has ended and was not collected keeps its number: what is opened here is of no other one.
+result<unique_fd> native_launcher::open_of(const std::string& container_id, const std::string& file) const {
+  const auto found = containers_.find(container_id);
+  if (found != containers_.end()) {
+    auto opened = fs::open("/proc/" + std::to_string(found->second->pid) + '/' + file, O_RDONLY);
+    pollfd ended{found->second->init.get(), POLLIN, 0};
+    if (opened && poll(&ended, 1, 0) == 0) return opened;
+  }
+  return fail(errc::internal, "container " + container_id + " is not running");
+}
+
+result<void> native_launcher::resolve_joined(container_plan& plan, create_spec& spec) const {
+  const auto named = [](const std::string& path) {
+    return starts_with(path, other_container) ? path.substr(other_container.size()) : std::string();
+  };
+  for (auto& joined : plan.joined) {
+    const auto id = named(joined.path);
+    if (id.empty()) continue;
+    if (id == spec.container_id && joined.kind == CLONE_NEWNET && spec.network) {
+      joined.fd = std::move(spec.network);
+      continue;
+    }
+    const char* file = joined.kind == CLONE_NEWNET ? "ns/net" : joined.kind == CLONE_NEWIPC ? "ns/ipc" : "ns/pid";
+    if (joined.kind != CLONE_NEWNET && joined.kind != CLONE_NEWIPC && joined.kind != CLONE_NEWPID)
+      return fail(errc::invalid_argument, "a namespace of another container that is never shared");
+    ARCA_TRY(fd, open_of(id, file));
+    joined.fd = std::move(fd);
+  }
+  for (const auto& mount : plan.mounts) {
+    const auto id = mount.options.bind ? named(mount.source) : std::string();
+    if (id.empty()) continue;
+    ARCA_TRY(others, open_of(id, "ns/mnt"));
+    ARCA_TRY(tree, clone_foreign_mount(others.get(), mount.target));
+    spec.mount_sources.push_back({mount.target, std::move(tree)});
+  }
+  return {};
 }
 
 result<std::shared_ptr<native_launcher::launch>> native_launcher::prepare(exec_spec& spec, container& in) {

@@ -16,6 +16,10 @@
 
 namespace arca::guest {
 
+namespace native {
+struct container_plan;
+}
+
 class native_launcher final : public launcher {
  public:
   /// `machine_dir`: a folder; each container's root is mounted on it in the container's own mount namespace.
@@ -33,6 +37,10 @@ class native_launcher final : public launcher {
   struct launch;     // one process between clone and execve
 
   result<std::shared_ptr<launch>> prepare(create_spec& spec, container& into);
+  /// What the spec names as "container:ID" (guest/proto/agent.proto) is opened.
+  result<void> resolve_joined(native::container_plan& plan, create_spec& spec) const;
+  /// A file of /proc/PID of a running container's first process.
+  result<unique_fd> open_of(const std::string& container_id, const std::string& file) const;
   result<std::shared_ptr<launch>> prepare(exec_spec& spec, container& in);
   void start(const std::shared_ptr<launch>& it, std::function<void(result<launched>)> done);
   void cloned(const std::shared_ptr<launch>& it, const result<void>& how, std::function<void(result<launched>)> done);

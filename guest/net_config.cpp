@@ -1,9 +1,11 @@
 #include "guest/net_config.hpp"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -11,6 +13,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <thread>
 
 #include "persistence/base/text.hpp"
 #include "persistence/base/unique_fd.hpp"
@@ -198,7 +201,35 @@ result<int> index_of(const std::string& name) {
   if (index == 0) return fail(errc::not_found, "no network device " + name);
   return index;
 }
+
+unique_fd own_network() {
+  return unique_fd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+}
+
+// On a thread that is used for nothing else.
+result<unique_fd> move_into_new_network(const interface_config& config) {
+  const unique_fd home = own_network();
+  if (!home) return fail_errno("open the network namespace");
+  if (unshare(CLONE_NEWNET) != 0) return fail_errno("make a network namespace");
+  unique_fd made = own_network();
+  if (!made || setns(home.get(), CLONE_NEWNET) != 0) return fail_errno("open the network namespace");
+  const int index = index_by_mac(config.mac);
+  if (index == 0) return fail(errc::not_found, "no network device with address " + config.mac);
+  ARCA_CHECK(
+      check(request(RTM_NEWLINK, 0, link_message(index)).add(IFLA_NET_NS_FD, static_cast<uint32_t>(made.get())).send(),
+            "move " + config.name));
+  if (setns(made.get(), CLONE_NEWNET) != 0) return fail_errno("enter the network namespace");
+  ARCA_CHECK(bring_up_loopback());
+  ARCA_CHECK(configure_interface(config));
+  return made;
+}
 }  // namespace
+
+result<unique_fd> configure_in_new_network(const interface_config& config) {
+  result<unique_fd> out = fail(errc::internal, "not done");
+  std::thread([&] { out = move_into_new_network(config); }).join();
+  return out;
+}
 
 result<void> bring_up_loopback() {
   return bring_up(1, "lo", nullptr);

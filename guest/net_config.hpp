@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "persistence/base/error.hpp"
+#include "persistence/base/unique_fd.hpp"
 
 namespace arca::guest {
 
@@ -29,6 +30,8 @@ result<void> bring_up_loopback();
 bool has_interface(const std::string& mac);
 /// Names the device, gives it its addresses, brings it up and makes the default routes. Safe to repeat.
 result<void> configure_interface(const interface_config& config);
+/// The same in a network namespace that is made for it, with lo up; the device is moved there. Returns the namespace.
+result<unique_fd> configure_in_new_network(const interface_config& config);
 /// errc::not_found when there is none of this name.
 result<void> remove_interface(const std::string& name);
 /// Up or down. errc::not_found when there is none of this name.

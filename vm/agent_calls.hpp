@@ -29,10 +29,10 @@ error to_error(const grpc::Status& status);
 [[maybe_unused]] inline char through_grpc;
 
 /// One call that is answered by a stream of messages, which come one at a time: each is asked for.
-template <class Message>
+template <class Request, class Message>
 struct reader final : grpc::ClientReadReactor<Message> {
   grpc::ClientContext context;
-  proto::Empty request;
+  Request request;
   Message message;
   std::function<void(const Message&)> on_message;
   std::function<void(error)> on_end;
@@ -41,7 +41,7 @@ struct reader final : grpc::ClientReadReactor<Message> {
   bool taken = false;            ///< the last message was given away and no other asked for
   std::shared_ptr<reader> self;  ///< until OnDone
 
-  using method = void (proto::Agent::Stub::async::*)(grpc::ClientContext*, const proto::Empty*,
+  using method = void (proto::Agent::Stub::async::*)(grpc::ClientContext*, const Request*,
                                                      grpc::ClientReadReactor<Message>*);
   static std::shared_ptr<reader> make(std::function<void(const Message&)> on_message,
                                       std::function<void(error)> on_end) {
@@ -94,7 +94,8 @@ struct agent_client::state {
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<calls::proto::Agent::Stub> stub;
   grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer> raw{channel};  ///< of the service StdioStream
-  unique_fd socket;  ///< a second descriptor of gRPC's socket, to end it: a finished call may keep the channel
+  std::string container;  ///< whose events it gets; empty: everybody's
+  unique_fd socket;       ///< a second descriptor of gRPC's socket, to end it: a finished call may keep the channel
   std::shared_ptr<start_account> account;  ///< of the machine's start; may be null
 
   std::unique_ptr<guarded_socket> guarded;  ///< what gRPC reads
@@ -108,8 +109,8 @@ struct agent_client::state {
 
   explicit state(std::shared_ptr<grpc::Channel> to) : channel(std::move(to)) {}
 
-  std::shared_ptr<calls::reader<calls::proto::Event>> events;
-  std::shared_ptr<calls::reader<calls::proto::RelayedConnection>> relayed;
+  std::shared_ptr<calls::reader<calls::proto::EventsRequest, calls::proto::Event>> events;
+  std::shared_ptr<calls::reader<calls::proto::Empty, calls::proto::RelayedConnection>> relayed;
 
   bool add(grpc::ClientContext* context) {
     const std::lock_guard guard(lock);

@@ -141,6 +141,14 @@ agent_client::~agent_client() {
   if (state_->socket) ::shutdown(state_->socket.get(), SHUT_RDWR);
 }
 
+std::shared_ptr<agent_client> agent_client::for_container(const std::string& container) const {
+  auto s = std::make_shared<state>(state_->channel);
+  s->account = state_->account;
+  s->stub = proto::Agent::NewStub(s->channel);
+  s->container = container;
+  return std::shared_ptr<agent_client>(new agent_client(std::move(s)));
+}
+
 void agent_client::hello(uint64_t generation, milliseconds limit, callback<agent_hello> done) {
   hello(agent_greeting{generation, {}, 0}, limit, std::move(done));
 }
@@ -248,6 +256,20 @@ void agent_client::resize(const std::string& container, const std::string& proce
                                             no_value(std::move(done)));
 }
 
+void agent_client::pause(const std::string& container, milliseconds limit, callback<void> done) {
+  proto::ContainerRef request;
+  request.set_container_id(container);
+  start<proto::ContainerRef, proto::Empty>(state_, &proto::Agent::Stub::async::Pause, std::move(request), limit,
+                                           no_value(std::move(done)));
+}
+
+void agent_client::resume(const std::string& container, milliseconds limit, callback<void> done) {
+  proto::ContainerRef request;
+  request.set_container_id(container);
+  start<proto::ContainerRef, proto::Empty>(state_, &proto::Agent::Stub::async::Resume, std::move(request), limit,
+                                           no_value(std::move(done)));
+}
+
 void agent_client::acknowledge(const std::string& container, const std::string& process, milliseconds limit,
                                callback<void> done) {
   proto::AcknowledgeRequest request;
@@ -296,7 +318,7 @@ void agent_client::update_resources(const std::string& container, const std::str
 }
 
 void agent_client::subscribe(std::function<void(agent_event)> on_event, std::function<void(error)> on_end) {
-  auto made = reader<proto::Event>::make(
+  auto made = reader<proto::EventsRequest, proto::Event>::make(
       [on_event = std::move(on_event)](const proto::Event& event) {
         agent_event out;
         out.container_id = event.container_id();
@@ -305,6 +327,7 @@ void agent_client::subscribe(std::function<void(agent_event)> on_event, std::fun
         on_event(std::move(out));
       },
       std::move(on_end));
+  made->request.set_container_id(state_->container);
   {
     const std::lock_guard guard(state_->lock);
     state_->events = made;

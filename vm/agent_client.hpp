@@ -67,6 +67,7 @@ struct agent_interface {
   std::string name, mac, gateway4, gateway6;
   std::vector<std::string> addresses;
   uint32_t mtu = 0;
+  std::string container;  ///< not empty: into a network namespace that is made for this container, which comes later
 };
 struct agent_route {
   std::string destination;         ///< "10.1.0.0/16"; "0.0.0.0/0" and "::/0": the default route
@@ -146,6 +147,10 @@ class agent_client {
   /// Cancels what is open and shuts the socket down: QEMU serves the next client only then.
   ~agent_client();
 
+  /// Another client over the same connection, whose events are those of one container. The connection ends with the
+  /// first client.
+  std::shared_ptr<agent_client> for_container(const std::string& container) const;
+
   void hello(uint64_t generation, milliseconds limit, callback<agent_hello> done);
   void hello(const agent_greeting& greeting, milliseconds limit, callback<agent_hello> done);
   /// Answered when the agent lives and turns.
@@ -158,6 +163,8 @@ class agent_client {
               callback<void> done);
   void resize(const std::string& container, const std::string& process, uint32_t rows, uint32_t columns,
               milliseconds limit, callback<void> done);
+  void pause(const std::string& container, milliseconds limit, callback<void> done);
+  void resume(const std::string& container, milliseconds limit, callback<void> done);
   void acknowledge(const std::string& container, const std::string& process, milliseconds limit, callback<void> done);
   void processes(const std::string& container, milliseconds limit, callback<agent_process_table> done);
   void stats(const std::string& container, milliseconds limit, callback<std::string> done);

@@ -22,6 +22,7 @@ void agent_client::configure_interface(const agent_interface& nic, milliseconds 
   into->set_gateway4(nic.gateway4);
   into->set_gateway6(nic.gateway6);
   into->set_mtu(nic.mtu);
+  request.set_container_id(nic.container);
   start<proto::ConfigureInterfaceRequest, proto::Empty>(state_, &proto::Agent::Stub::async::ConfigureInterface,
                                                         std::move(request), limit, no_value(std::move(done)));
 }
@@ -135,7 +136,7 @@ void agent_client::refuse_relayed(uint64_t connection, milliseconds limit, callb
 }
 
 void agent_client::follow_relays(std::function<void(agent_relayed)> on_connection) {
-  auto made = reader<proto::RelayedConnection>::make(
+  auto made = reader<proto::Empty, proto::RelayedConnection>::make(
       [on_connection = std::move(on_connection)](const proto::RelayedConnection& each) {
         on_connection({each.id(), each.relay(), each.uid(), each.gid()});
       },

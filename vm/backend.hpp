@@ -13,6 +13,7 @@ namespace arca::vm {
 struct machine_order {
   std::string id;             ///< container id
   std::string cgroup;         ///< of cgroup_of
+  std::string beside;         ///< not empty: the folder of a machine of this kind that the container is put into
   bool host_network = false;  ///< errc::unsupported where the machine has a kernel of its own
   int64_t memory =
       0;  ///< HostConfig.Memory in bytes; 0: the default size. A limit of the container, not of its machine
@@ -27,7 +28,7 @@ class backend {
 
   /// Fills the pool of ready machines from now on, if there is one. Does not block.
   virtual void start_pool() = 0;
-  /// Before boot().
+  /// Before boot(). errc::gone when the machine that is to be shared has ended or is about to.
   virtual result<std::unique_ptr<machine>> make(const machine_order& order) = 0;
   /// Before adopt(). The identity is not believed yet.
   virtual std::unique_ptr<machine> reopen(const machine_identity& identity) = 0;

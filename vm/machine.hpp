@@ -2,11 +2,15 @@
 // that there is nothing to clean between starts. It outlives the daemon; a later daemon adopts it.
 //
 // Life:  make (or take from the pool) → boot → agent answers Hello → configure, NICs, rootfs → containers run
-//        → all exited and acknowledged → power_off (or kill) → destroyed: process reaped, cgroup and run folder gone.
+//        → all exited and acknowledged → destroyed: process reaped, cgroup and run folder gone.
+//
+// A `machine` object is one container's part in it, used by one machine actor at a time. Where several containers share
+// a machine (docs/machines.md, "Pods") each has an object of its own: calls about "the container" touch no other, and
+// the machine itself ends when the last object is destroyed.
 //
 // All calls here may block (milliseconds; boot of a VM: seconds) and are made from the blocking pool, never from an
-// actor's thread. A machine is used by one machine actor at a time. Nothing here names a hypervisor's concept: the
-// namespace backend, QEMU and later ones stand behind the same calls.
+// actor's thread. Nothing here names a hypervisor's concept: the namespace backend, QEMU and later ones stand behind
+// the same calls.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -21,12 +25,13 @@
 namespace arca::vm {
 
 class agent_client;
+struct agent_hello;
 
 /// What is written to the container's row as soon as it exists, and what a later daemon needs to adopt the machine. A
 /// pid is believed only together with its start time and the boot id of the host.
 struct machine_identity {
   std::string kind;         ///< "namespace" or "vm"
-  std::string id;           ///< container id of its first container
+  std::string id;           ///< id of the container
   std::string dir;          ///< run folder: sockets, bundle, journal
   std::string cgroup;       ///< below each hierarchy, "/arca/<id>"
   int64_t pid = 0;          ///< agent or hypervisor, in the host's pid namespace
@@ -68,6 +73,13 @@ struct machine_description {
   std::vector<start_step> timeline;   ///< the whole start of its first container
 };
 
+/// Another container, whose namespaces are to be shared.
+struct namespace_donor {
+  std::string container;
+  machine_identity machine;
+  int64_t pid = 0;  ///< of its init on this host
+};
+
 class machine {
  public:
   virtual ~machine() = default;
@@ -75,8 +87,13 @@ class machine {
 
   /// Makes the process, waits until the agent has answered Hello. errc::timeout when it does not by `deadline_ms`.
   virtual result<void> boot(int deadline_ms) = 0;
-  /// Takes over a running machine of an earlier daemon; errc::gone when it is not the one of identity() any more.
-  virtual result<void> adopt(int deadline_ms) = 0;
+  /// Takes over a running machine of an earlier daemon, or of an earlier actor, and says what runs in it. errc::gone
+  /// when it is not the one of identity() any more.
+  virtual result<agent_hello> adopt(int deadline_ms) = 0;
+  /// Other containers run in it already: it has its identity and is not configured again.
+  virtual bool is_joined() const { return false; }
+  /// Of the container, for its OCI spec.
+  virtual std::string container_cgroup() const { return identity().cgroup; }
 
   /// Calls to the agent; valid after boot or adopt, lives as long as the machine.
   virtual agent_client& agent() = 0;
@@ -100,6 +117,13 @@ class machine {
   }
   /// After attach_rootfs and the last share(), before the container is created: waits until all of it is there inside.
   virtual result<void> finish_shares() = 0;
+  /// A namespace of another container for the OCI spec ("network", "ipc", "pid"), or its /dev/shm ("shm").
+  struct joined_source {
+    std::string path;   ///< what the launcher opens
+    std::string token;  ///< if not empty: an fd_token, as of share()
+    unique_fd held;     ///< keeps `path` good: until the container has been created
+  };
+  virtual result<joined_source> join(const std::string& what, const namespace_donor& donor) = 0;
   /// Paths of the host mean the same inside and the kernel is the host's. Otherwise every source of a mount is shared,
   /// devices, kernel and limits are the machine's own.
   virtual bool on_host_kernel() const = 0;
@@ -109,16 +133,17 @@ class machine {
   virtual result<void> attach_nic(const nic_spec& nic) = 0;
   virtual result<void> detach_nic(const std::string& name) = 0;
 
-  /// Freezes everything in the machine's containers / lets it go on. Does not need the agent.
+  /// Freezes everything of the container / lets it go on. Does not need the agent where no other container is inside.
   virtual result<void> pause() = 0;
   virtual result<void> resume() = 0;
-  /// Sends SIGKILL to every process of the containers without the agent's help (cgroup, pidfd).
-  virtual result<void> kill_containers() = 0;
+  /// Sends SIGKILL to every process of the container, without the agent's help where that is possible.
+  virtual result<void> kill_container() = 0;
   /// Ends the machine itself at once, with everything in it.
   virtual void kill() = 0;
   /// Readable when the machine's own process (agent or hypervisor) has ended.
   virtual int exit_fd() const = 0;
-  /// Removes what is left of an ended machine: cgroups, run folder. Safe to repeat.
+  /// The container is over: what it has left is removed. With the last one the machine ends, and its cgroups and run
+  /// folder are removed. Safe to repeat.
   virtual void destroy() = 0;
   /// Tail of the boot log (VM console, agent's stderr), at most `limit` bytes.
   virtual std::string boot_log(size_t limit) const = 0;

@@ -26,17 +26,27 @@ std::string read_proc(const std::string& path) {
   return out;
 }
 
-}  // namespace
-
-uint64_t start_time_of(pid_t pid) {
+/// One of the numbers of /proc/PID/stat, as proc(5) counts them; 0 when there is no such process.
+uint64_t stat_field(pid_t pid, size_t number) {
   const auto text = read_proc("/proc/" + std::to_string(pid) + "/stat");
   const auto end_of_name = text.rfind(')');
   if (end_of_name == std::string::npos) return 0;
   const auto fields = split(std::string_view(text).substr(end_of_name + 1), ' ');  // " S ppid …": field 3 is at 1
-  if (fields.size() < 21) return 0;
+  if (fields.size() < number - 1) return 0;
+  const auto& field = fields[number - 2];
   uint64_t value = 0;
-  std::from_chars(fields[20].data(), fields[20].data() + fields[20].size(), value);
+  std::from_chars(field.data(), field.data() + field.size(), value);
   return value;
+}
+
+}  // namespace
+
+uint64_t start_time_of(pid_t pid) {
+  return stat_field(pid, 22);
+}
+
+pid_t parent_of(pid_t pid) {
+  return static_cast<pid_t>(stat_field(pid, 4));
 }
 
 std::string host_boot_id() {

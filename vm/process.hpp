@@ -12,6 +12,8 @@ namespace arca::vm {
 
 /// Field 22 of /proc/PID/stat, 0 when there is no such process.
 uint64_t start_time_of(pid_t pid);
+/// 0 when there is no such process.
+pid_t parent_of(pid_t pid);
 std::string host_boot_id();
 /// True when the descriptor's process has ended. Collects it if it was our child.
 bool has_ended(int pidfd);

@@ -44,9 +44,8 @@ class container : public tracked<container_internal::base> {
   caf::result<void> start();
   void try_start(unit_promise promise);
   void begin_start(done finished);
-  error refuse_shared_network(const std::string& other) const;
   void allocate_networks(done finished);
-  void launch_in_machine(std::vector<endpoint> endpoints, done finished);
+  void launch_in_machine(std::vector<endpoint> endpoints, std::vector<joined_namespace> joined, done finished);
   void launched(const machine_started& started, done finished);
   void launch_failed(const error& why, done finished);
   void on_machine_exited(const machine_exited& report);
@@ -55,6 +54,13 @@ class container : public tracked<container_internal::base> {
   void schedule_restart();
   void keep_details(const std::string& text);
   void forget_addresses();
+
+  // ---- namespaces shared with others (container_pods.cpp)
+  /// Whom it joins at this start, in Docker's words if it cannot.
+  result<std::vector<joined_namespace>> find_donors();
+  result<void> choose_machine_beside(const directory& all);
+  /// Others are in its network namespace, which so goes on without it.
+  bool has_network_guests() const;
 
   // ---- stop, kill, pause … (container_control.cpp)
   caf::result<void> stop(const stop_container& request);

@@ -98,6 +98,11 @@ void container::create_named(const std::string& name) {
     return;
   }
   plan_ = std::move(*plan);
+  const auto all = s_.directory.get();
+  if (auto chosen = choose_machine_beside(*all); !chosen) {
+    create_failed(chosen.error());
+    return;
+  }
   if (auto possible = record_.runtime == "vm" ? fits_in_vm() : result<void>(); !possible) {
     if (named || s_.ctx.config.default_runtime == "vm") {
       create_failed(possible.error());
@@ -115,9 +120,11 @@ void container::create_named(const std::string& name) {
 
 result<void> container::fits_in_vm() const {
   ARCA_CHECK(model::fits_in_vm(record_.host_config));
-  for (const auto& mount : plan_)
-    if (const auto& how = mount.point.propagation; how.ends_with("shared") || how.ends_with("slave"))
-      return model::refuse_in_vm("mount propagation " + how);
+  std::vector<std::string> propagations;
+  for (const auto& mount : plan_) propagations.push_back(mount.point.propagation);
+  for (const auto& mount : record_.mounts) propagations.push_back(mount.propagation);
+  for (const auto& how : propagations)
+    if (how.ends_with("shared") || how.ends_with("slave")) return model::refuse_in_vm("mount propagation " + how);
   return {};
 }
 

@@ -86,21 +86,14 @@ void container::begin_start(done finished) {
   allocate_networks(std::move(finished));
 }
 
-/// NetworkMode container:ID. Docker's errors first; to join a machine that runs is not possible yet.
-error container::refuse_shared_network(const std::string& other) const {
-  const auto found = s_.directory.get()->find(other);
-  if (!found) return {errc::internal, "joining network namespace of container: " + found.error().message()};
-  const auto& r = *found->record;
-  if (r.state.status != container_status::running && r.state.status != container_status::paused)
-    return {errc::conflict, "cannot join network namespace of a non running container: container " + r.name + " is " +
-                                std::string(to_string(r.state.status))};
-  return {errc::unsupported, "joining the network of another container is not supported by Arca yet"};
-}
-
 void container::allocate_networks(done finished) {
-  constexpr std::string_view shared = "container:";
-  if (const auto mode = network_of(record_); starts_with(mode, shared)) {
-    launch_failed(refuse_shared_network(mode.substr(shared.size())), std::move(finished));
+  auto joined = find_donors();
+  if (!joined) {
+    launch_failed(joined.error(), std::move(finished));
+    return;
+  }
+  if (starts_with(network_of(record_), "container:")) {
+    launch_in_machine({}, std::move(*joined), std::move(finished));
     return;
   }
   allocate_endpoint wanted;
@@ -118,7 +111,7 @@ void container::allocate_networks(done finished) {
   if (wanted.wanted_mac.empty()) wanted.wanted_mac = record_.config.value("MacAddress", std::string());
   request(s_.ctx.networks, caf::infinite, std::move(wanted))
       .then(
-          [this, finished](const endpoint& e) {
+          [this, finished, joined = std::move(*joined)](const endpoint& e) {
             model::endpoint_settings shown;
             shown.network_name = e.network_name;
             shown.network_id = e.network_id;
@@ -132,7 +125,7 @@ void container::allocate_networks(done finished) {
               shown.config = *given;
             record_.endpoints = {std::move(shown)};
             record_.ports = shown_ports(record_, e);
-            launch_in_machine({e}, finished);
+            launch_in_machine({e}, joined, finished);
           },
           [this, finished](caf::error& e) {
             launch_failed(from_caf(e).wrap("failed to set up container networking"), finished);
@@ -158,13 +151,14 @@ void container::forget_addresses() {
   }
 }
 
-void container::launch_in_machine(std::vector<endpoint> endpoints, done finished) {
+void container::launch_in_machine(std::vector<endpoint> endpoints, std::vector<joined_namespace> joined,
+                                  done finished) {
   make_machine make;
   make.container_id = record_.id;
   make.observer = caf::actor_cast<machine_observer_actor>(ctrl());
   request(s_.ctx.machines, caf::infinite, std::move(make))
       .then(
-          [this, finished, endpoints = std::move(endpoints)](const machine_actor& machine) {
+          [this, finished, endpoints = std::move(endpoints), joined = std::move(joined)](const machine_actor& machine) {
             machine_ = machine;
             launch_machine l;
             l.container_id = record_.id;
@@ -175,6 +169,7 @@ void container::launch_in_machine(std::vector<endpoint> endpoints, done finished
             l.container_dir = container_dir();
             l.endpoints = endpoints;
             l.asked = start_asked_.time_since_epoch() / std::chrono::nanoseconds(1);
+            l.joined = joined;
             request(machine_, caf::infinite, std::move(l))
                 .then([this, finished](const machine_started& started) { launched(started, finished); },
                       [this, finished](caf::error& e) { launch_failed(from_caf(e), finished); });
@@ -292,6 +287,7 @@ void container::after_exit(bool was_stopping) {
   execs_.clear();
   release_endpoints release;
   release.container_id = record_.id;
+  release.remove_devices = has_network_guests();
   request(s_.ctx.networks, caf::infinite, std::move(release))
       .then([] {}, [](caf::error&) { /* swept at the next start */ });
   auto stopped = std::move(on_stopped_);

@@ -99,7 +99,7 @@ result<void> share_files(vm::machine& box, const oci::spec_inputs& in,
                          std::vector<std::pair<std::string, std::string>>& sources) {
   std::vector<std::pair<const char*, std::string>> files = {
       {"/etc/resolv.conf", in.resolv_path}, {"/etc/hostname", in.hostname_path}, {"/etc/hosts", in.hosts_path}};
-  if (oci::flag(in.host_config, "Init")) files.emplace_back(oci::init_destination, in.init_path);
+  if (oci::wants_init(in.host_config)) files.emplace_back(oci::init_destination, in.init_path);
   for (const auto& [destination, path] : files) {
     const bool replaced = std::any_of(in.mounts.begin(), in.mounts.end(),
                                       [&](const oci::mount_input& m) { return m.destination == destination; });
@@ -136,6 +136,17 @@ std::string own_network_namespace() {
   return "/proc/" + std::to_string(getpid()) + "/ns/net";
 }
 
+/// A container on the host's network was joined: then this one is there, too.
+bool is_own_network(const std::string& path) {
+  struct stat one {};
+  struct stat own {};
+  return stat(path.c_str(), &one) == 0 && stat(own_network_namespace().c_str(), &own) == 0 && one.st_ino == own.st_ino;
+}
+
+bool shares_network(const order& o) {
+  return std::any_of(o.joined.begin(), o.joined.end(), [](const joined_namespace& j) { return j.kind == "network"; });
+}
+
 const oci::host_limits& limits_of(const vm::machine& box) {
   return box.on_host_kernel() ? oci::this_host() : oci::guest_kernel();
 }
@@ -144,8 +155,32 @@ oci::spec_inputs inputs_of(const vm::machine& box, const model::container_record
   const auto command = model::command_of(r);
   std::vector<std::string> args = {command.path};
   args.insert(args.end(), command.args.begin(), command.args.end());
-  return {r.id,  r.config, r.host_config, std::move(args), {}, {}, "", "", "", docker_init(), "", {},
-          false, "",       limits_of(box)};
+  return {r.id, r.config, r.host_config, std::move(args), {}, {}, "", "", "", docker_init(), "", {}, false, {},
+          "",   {},       limits_of(box)};
+}
+
+/// What the container shares with others goes into the spec's inputs; descriptors that it names into `out`.
+result<void> join_namespaces(vm::machine& box, const order& o, oci::spec_inputs& in, prepared& out) {
+  const auto take = [&](const std::string& what, const vm::namespace_donor& donor) -> result<std::string> {
+    ARCA_TRY(source, box.join(what, donor));
+    if (!source.token.empty()) out.request.mount_sources.emplace_back("/dev/shm", source.token);
+    if (source.held) out.held.push_back(std::move(source.held));
+    return source.path;
+  };
+  const bool has_own_shm = std::any_of(in.mounts.begin(), in.mounts.end(), [](const oci::mount_input& m) {
+    return m.destination == "/dev/shm" || m.destination == "/dev";
+  });
+  for (const auto& shared : o.joined) {
+    ARCA_TRY(machine, vm::identity_from_json(shared.machine));
+    const vm::namespace_donor donor{shared.container_id, std::move(machine), shared.pid};
+    ARCA_TRY(path, take(shared.kind, donor));
+    if (shared.kind == "network") in.host_network = box.on_host_kernel() && is_own_network(path);
+    in.joined[shared.kind] = std::move(path);
+    if (shared.kind != "ipc" || has_own_shm) continue;
+    ARCA_TRY(shm, take("shm", donor));
+    in.joined_shm = std::move(shm);
+  }
+  return {};
 }
 
 /// A VM is told where not to look for the program. Whether the container has mounted something since, its agent knows.
@@ -181,6 +216,19 @@ bool host_network(const order& o) {
   return !o.endpoints.empty() && o.endpoints.front().driver == "host";
 }
 
+result<std::string> machine_beside(const order& o, const std::string& runtime) {
+  std::string dir;
+  if (runtime != "vm") return dir;
+  for (const auto& shared : o.joined) {
+    ARCA_TRY(machine, vm::identity_from_json(shared.machine));
+    if (!dir.empty() && dir != machine.dir)
+      return fail(errc::invalid_argument,
+                  "the containers whose namespaces are to be shared are in different virtual machines");
+    dir = machine.dir;
+  }
+  return dir;
+}
+
 vm::nic_spec nic_of(const order& o) {
   vm::nic_spec nic;
   if (o.endpoints.empty() || o.endpoints.front().bridge.empty()) return nic;
@@ -195,25 +243,50 @@ vm::nic_spec nic_of(const order& o) {
   return nic;
 }
 
+namespace {
+/// What the agent does not set for the machine's own network.
+std::map<std::string, std::string> network_sysctls_of(const vm::machine& box, const order& o) {
+  if (!shares_network(o)) {
+    if (box.is_joined()) return oci::network_sysctls(o.record->host_config, false);
+    return {};
+  }
+  auto out = oci::text_map(o.record->host_config, "Sysctls");
+  std::erase_if(out, [](const auto& one) { return !starts_with(one.first, "net."); });
+  return out;
+}
+
+vm::agent_configuration configuration_of(const vm::machine& box, const order& o) {
+  const auto& r = *o.record;
+  vm::agent_configuration out;
+  out.machine_id = r.id;
+  out.hostname = oci::text(r.config, "Hostname");
+  out.machine_dir = box.identity().dir;
+  out.cgroup_path = box.identity().cgroup;
+  if (!shares_network(o)) out.sysctls = oci::network_sysctls(r.host_config, host_network(o));
+  return out;
+}
+}  // namespace
+
 result<prepared> prepare(vm::machine& box, const order& o, const std::shared_ptr<process_io>& io) {
   const auto& r = *o.record;
   prepared out;
   const bool on_host_network = host_network(o);
 
   // The agent configures itself while the rest is made here.
-  vm::agent_configuration configuration;
-  configuration.machine_id = r.id;
-  configuration.hostname = oci::text(r.config, "Hostname");
-  configuration.machine_dir = box.identity().dir;
-  configuration.cgroup_path = box.identity().cgroup;
-  configuration.sysctls = oci::network_sysctls(r.host_config, on_host_network);
   auto promise = std::make_shared<std::promise<result<void>>>();
   auto configured = promise->get_future();
-  box.agent().configure(configuration, call_limit,
-                        [promise](result<void> done) { promise->set_value(std::move(done)); });
+  if (box.is_joined())
+    promise->set_value({});
+  else
+    box.agent().configure(configuration_of(box, o), call_limit,
+                          [promise](result<void> done) { promise->set_value(std::move(done)); });
 
   const auto made = [&]() -> result<void> {
-    ARCA_TRY(files, write_network_files(r, o.container_dir, o.endpoints, on_host_network));
+    network_file_paths files{r.hosts_path, r.hostname_path, r.resolv_path};
+    if (!shares_network(o)) {
+      ARCA_TRY(written, write_network_files(r, o.container_dir, o.endpoints, on_host_network));
+      files = std::move(written);
+    }
     out.times.done("files");
     ARCA_TRY(rootfs, box.attach_rootfs({o.layers, o.container_dir + "/upper", o.container_dir + "/work",
                                         oci::flag(r.host_config, "ReadonlyRootfs")}));
@@ -232,6 +305,13 @@ result<prepared> prepare(vm::machine& box, const order& o, const std::shared_ptr
     in.resolv_path = files.resolv;
     if (!box.on_host_kernel()) ARCA_CHECK(share_files(box, in, out.request.mount_sources));
     ARCA_CHECK(box.finish_shares());
+    in.host_network = on_host_network;
+    if (on_host_network) in.joined["network"] = own_network_namespace();
+    // The machine's own network is its first container's. Another one's NIC is moved into a namespace that is kept
+    // under the container's id.
+    if (box.is_joined()) in.joined["network"] = nic_of(o).name.empty() ? "" : "container:" + r.id;
+    in.network_sysctls = network_sysctls_of(box, o);
+    ARCA_CHECK(join_namespaces(box, o, in, out));
     if (!box.on_host_kernel()) {
       // Its devices are its own; those of the host were refused at create.
     } else if (oci::flag(r.host_config, "Privileged")) {
@@ -241,9 +321,7 @@ result<prepared> prepare(vm::machine& box, const order& o, const std::shared_ptr
       in.devices = std::move(devices);
     }
     help_search(in, box, r, out.root->get());
-    in.cgroups_path = box.identity().cgroup;
-    in.host_network = on_host_network;
-    if (on_host_network) in.network_namespace = own_network_namespace();
+    in.cgroups_path = box.container_cgroup();
     ARCA_TRY(spec, oci::build_spec(in));
     out.warnings = std::move(spec.warnings);
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "actors/model/container_record.hpp"
+#include "actors/protocol/machine.hpp"
 #include "actors/protocol/network.hpp"
 #include "actors/streams/process_io.hpp"
 #include "vm/agent_client.hpp"
@@ -34,10 +35,14 @@ struct order {
   std::vector<std::string> layers;
   std::string container_dir;
   std::vector<endpoint> endpoints;
+  std::vector<joined_namespace> joined;
 };
 
 /// Whether the machine stands in the host's network namespace.
 bool host_network(const order& o);
+/// The folder of the virtual machine that the container is put into; empty: it gets a machine of its own, as every
+/// container on the host's kernel does.
+result<std::string> machine_beside(const order& o, const std::string& runtime);
 /// The network device to make; no name: none.
 vm::nic_spec nic_of(const order& o);
 
@@ -47,6 +52,7 @@ struct prepared {
   unique_fd stdio;                  ///< connected; empty when nobody wants the bytes
   std::shared_ptr<unique_fd> root;  ///< the mounted root file system
   oci::failed_launch words;         ///< for the launcher's error
+  std::vector<unique_fd> held;      ///< what the spec names, until the container has been created
   std::vector<std::string> warnings;
   stages times;
 };

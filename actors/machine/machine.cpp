@@ -28,6 +28,7 @@ result<boot_outcome> boot(const shared_backend& backend, const launch_machine& r
   order->layers = request.layers;
   order->container_dir = request.container_dir;
   order->endpoints = request.endpoints;
+  order->joined = request.joined;
   const auto cgroup = backend->cgroup_of(request.container_id, request.generation,
                                          oci::text(order->record->host_config, "CgroupParent"));
   boot_outcome out;
@@ -35,6 +36,8 @@ result<boot_outcome> boot(const shared_backend& backend, const launch_machine& r
   if (request.asked != 0) wanted.asked = vm::start_account::clock::time_point(std::chrono::nanoseconds(request.asked));
   wanted.id = request.container_id;
   wanted.cgroup = cgroup;
+  ARCA_TRY(beside, launch::machine_beside(*order, request.runtime));
+  wanted.beside = std::move(beside);
   wanted.host_network = launch::host_network(*order);
   wanted.memory = oci::integer_or(order->record->host_config, "Memory", 0);
   wanted.nano_cpus = oci::integer_or(order->record->host_config, "NanoCpus", 0);
@@ -57,7 +60,6 @@ result<boot_outcome> boot(const shared_backend& backend, const launch_machine& r
     else if (machines::keep_boot_log(*out.box, request.container_dir) &&
              !oci::flag(out.order->record->host_config, "AutoRemove"))
       log = "`arca machine logs " + out.order->record->name + "` shows its boot log";
-    out.box->kill();
     out.box->destroy();
     return fail(
         booted.error().wrap("failed to create task for container: machine" + (log.empty() ? "" : " (" + log + ")")));

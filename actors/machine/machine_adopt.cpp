@@ -9,13 +9,14 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr int adopt_ms = 3000;
-constexpr auto hello_limit = 3000ms;
+constexpr auto quick_limit = 3000ms;
 constexpr size_t most_adopted = 4096;  ///< processes of one machine: each gets a connection
 
 struct adopt_outcome {
   shared_backend backend;
   std::shared_ptr<vm::machine> box;
   std::shared_ptr<const launch::order> order;
+  vm::agent_hello hello;
   std::optional<error> gone;
 };
 
@@ -34,11 +35,13 @@ result<adopt_outcome> take_over(const machine_backends& backends, const adopt_ma
   if (kind == backends.end()) return fail(errc::gone, "this daemon has no machines of kind " + identity->kind);
   out.backend = kind->second;
   out.box = hold(kind->second, kind->second->reopen(*identity));
-  if (auto adopted = out.box->adopt(adopt_ms); !adopted) {
+  if (auto adopted = out.box->adopt(adopt_ms); adopted) {
+    out.hello = std::move(*adopted);
+  } else {
     out.gone = adopted.error();
     (void)machines::keep_boot_log(*out.box, container_dir);
     // What the agent cannot end any more: nothing of it may run on without an owner.
-    (void)out.box->kill_containers();
+    (void)out.box->kill_container();
   }
   return out;
 }
@@ -66,16 +69,9 @@ caf::result<adopted_machine> machine::adopt(const adopt_machine& request) {
         order_ = std::move(out->order);
         paused_ = order_->record->state.status == model::container_status::paused;
         if (out->gone) return found_dead(promise, *out->gone);
-        call_agent<vm::agent_hello>(
-            [generation = backend_->generation()](vm::agent_client& agent, auto done) {
-              agent.hello(generation, hello_limit, std::move(done));
-            },
-            [this, promise](result<vm::agent_hello> hello) mutable {
-              if (!hello) return found_dead(promise, hello.error());
-              if (hello->processes.size() > most_adopted)
-                return found_dead(promise, {errc::gone, "the machine's agent names more processes than it can have"});
-              adopted(promise, *hello);
-            });
+        if (out->hello.processes.size() > most_adopted)
+          return found_dead(promise, {errc::gone, "the machine's agent names more processes than it can have"});
+        adopted(promise, out->hello);
       });
   return promise;
 }
@@ -91,7 +87,7 @@ void machine::adopted(adopted_promise promise, const vm::agent_hello& hello) {
       // An exec that ended with the old daemon: nobody will ask for its code or output any more.
       call_agent<void>(
           [container = id_, process = p.process_id](vm::agent_client& agent, auto done) {
-            agent.acknowledge(container, process, hello_limit, std::move(done));
+            agent.acknowledge(container, process, quick_limit, std::move(done));
           },
           [](const result<void>&) { /* it is forgotten with the machine at the latest */ });
       continue;

@@ -127,7 +127,7 @@ caf::result<void> machine::kill(const kill_machine&) {
     return promise;
   }
   offload(
-      this, *ctx_.port, threads_->calls, [box = box_] { return box->kill_containers(); },
+      this, *ctx_.port, threads_->calls, [box = box_] { return box->kill_container(); },
       [this, promise](result<void> done) mutable {
         if (done)
           deliver_ok(promise);

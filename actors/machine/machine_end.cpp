@@ -271,7 +271,7 @@ void machine::on_process_ended() {
   offload(
       this, *ctx_.port, *ctx_.pool,
       [box = box_, id = id_] {
-        (void)box->kill_containers();
+        (void)box->kill_container();
         return launch::read_exit_journal(box->identity().dir, id);
       },
       [this](const std::map<std::string, vm::agent_exit>& exits) {
@@ -307,7 +307,7 @@ caf::result<void> machine::acknowledge(const acknowledge_exit& request) {
   return promise;
 }
 
-/// Init's exit is committed. Nothing in the machine is needed any more, so it is not asked to end: it is ended.
+/// Init's exit is committed. Nothing of the container is needed any more.
 void machine::close() {
   if (phase_ == phase::closing) return;
   phase_ = phase::closing;
@@ -322,7 +322,6 @@ void machine::end_machine() {
   offload(
       this, *ctx_.port, *ctx_.pool,
       [box = box_] {
-        box->kill();
         box->destroy();
         return 0;
       },

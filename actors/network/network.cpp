@@ -35,7 +35,7 @@ network::behavior_type network::make_behavior() {
   });
   return {
       [this](const allocate_endpoint& request) { return allocate(request); },
-      [this](const release_endpoints& request) { return release(request.container_id); },
+      [this](const release_endpoints& request) { return release(request); },
       [this](const reconcile_networks& request) { return reconcile(request); },
       [this](const inspect_network&) {
         std::map<std::string, endpoint_record> shown;
@@ -177,15 +177,37 @@ row_change network::drop(const std::string& container_id) {
   return change;
 }
 
-caf::result<void> network::release(const std::string& container_id) {
-  if (by_container_.count(container_id) == 0) return caf::unit;
+caf::result<void> network::release(const release_endpoints& gone) {
+  const auto found = by_container_.find(gone.container_id);
+  if (found == by_container_.end()) return caf::unit;
+  auto promise = make_response_promise<void>();
+  const auto& row = found->second.row;
+  if (!gone.remove_devices || row.host_device.empty()) {
+    give_back(gone.container_id, promise);
+    return promise;
+  }
+  offload(
+      this, *ctx_.port, *ctx_.pool, [device = row.host_device] { return net::remove_link(device); },
+      [this, promise, container = gone.container_id, id = row.id](const result<void>& removed) mutable {
+        if (!removed)
+          log::warn("network device is left behind", log::kv("container", container),
+                    log::kv("reason", removed.error().message()));
+        // The container may have been started again meanwhile.
+        const auto mine = by_container_.find(container);
+        if (mine != by_container_.end() && mine->second.row.id == id)
+          give_back(container, promise);
+        else
+          deliver_ok(promise);
+      });
+  return promise;
+}
+
+void network::give_back(const std::string& container_id, caf::typed_response_promise<void> promise) {
   commit_rows batch;
   batch.changes.push_back(drop(container_id));
-  auto promise = make_response_promise<void>();
   request(ctx_.store, caf::infinite, std::move(batch))
       .then([promise]() mutable { deliver_ok(promise); },
             [promise](caf::error& e) mutable { promise.deliver(std::move(e)); });
-  return promise;
 }
 
 caf::result<void> network::reconcile(const reconcile_networks& asked) {

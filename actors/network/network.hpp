@@ -34,7 +34,8 @@ class network : public tracked<network_actor::base> {
   result<endpoint_record> reserve(const allocate_endpoint& request);
   result<void> take_address(endpoint_record& row, const allocate_endpoint& request);
   result<std::vector<published_port>> publish(const endpoint_record& row, const std::vector<port_binding>& ports);
-  caf::result<void> release(const std::string& container_id);
+  caf::result<void> release(const release_endpoints& gone);
+  void give_back(const std::string& container_id, caf::typed_response_promise<void> promise);
   caf::result<void> reconcile(const reconcile_networks& request);
   void sweep(caf::typed_response_promise<void> promise);
   /// Forgets the endpoint and frees its address; the change erases its row.

@@ -1,6 +1,6 @@
-// machine_manager and machine: one machine actor per start of a container. It owns the vm::machine and its agent
-// connection, and reports upward with one-way messages only (machine_exited …). The bytes of processes do not pass
-// here: actors/streams reads them from sockets that the machine actor opens.
+// machine_manager and machine: one machine actor per start of a container. It owns the vm::machine (the container's
+// part in a machine) and its agent connection, and reports upward with one-way messages only (machine_exited …). The
+// bytes of processes do not pass here: actors/streams reads them from sockets that the machine actor opens.
 #pragma once
 #include "actors/protocol/machine_calls.hpp"
 #include "actors/protocol/message.hpp"
@@ -8,6 +8,14 @@
 
 namespace arca {
 
+/// A namespace of another container that the new one shares.
+struct joined_namespace {
+  std::string kind;          ///< "network", "ipc", "pid"
+  std::string container_id;  ///< whose it is
+  std::string machine;       ///< vm::machine_identity of that container, as JSON
+  int64_t pid = 0;           ///< of its init on this host; of the hypervisor where it is in a virtual machine
+  ARCA_MESSAGE(joined_namespace, kind, container_id, machine, pid)
+};
 /// What a start needs. The documents are the container's normalised Docker JSON (actors/model/container_record.hpp).
 struct launch_machine {
   std::string container_id;
@@ -17,10 +25,11 @@ struct launch_machine {
   std::vector<std::string> layers;  ///< topmost first
   std::string container_dir;        ///< DATA_ROOT/containers/ID: upper, work, hosts, hostname, resolv.conf
   std::vector<endpoint> endpoints;
+  std::vector<joined_namespace> joined;
   deadline_ms deadline = 0;
   int64_t asked = 0;  ///< when the start was asked for: nanoseconds of the steady clock; 0: now
-  ARCA_MESSAGE(launch_machine, container_id, generation, runtime, record, layers, container_dir, endpoints, deadline,
-               asked)
+  ARCA_MESSAGE(launch_machine, container_id, generation, runtime, record, layers, container_dir, endpoints, joined,
+               deadline, asked)
 };
 /// The container's init runs.
 struct machine_started {
@@ -75,7 +84,8 @@ struct pause_machine {
   bool pause = true;  ///< false: resume
   ARCA_MESSAGE(pause_machine, container_id, pause)
 };
-/// SIGKILL to the containers without the agent's help; 2 s later, if the exit has not been reported, the agent too.
+/// SIGKILL to the container without the agent's help where that is possible; 2 s later, if the exit has not been
+/// reported, the agent's end, which is that of all containers in the machine.
 struct kill_machine {
   std::string container_id;
   ARCA_MESSAGE(kill_machine, container_id)
@@ -191,6 +201,8 @@ using machine_manager_actor =
 
 CAF_BEGIN_TYPE_ID_BLOCK(arca_machines, caf::first_custom_type_id + 110)
 CAF_ADD_TYPE_ID(arca_machines, (arca::launch_machine))
+CAF_ADD_TYPE_ID(arca_machines, (arca::joined_namespace))
+CAF_ADD_TYPE_ID(arca_machines, (std::vector<arca::joined_namespace>))
 CAF_ADD_TYPE_ID(arca_machines, (arca::machine_started))
 CAF_ADD_TYPE_ID(arca_machines, (arca::adopt_machine))
 CAF_ADD_TYPE_ID(arca_machines, (arca::adopted_machine))

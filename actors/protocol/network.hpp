@@ -39,7 +39,10 @@ struct endpoint {
 /// Gives back every endpoint of the container. Unknown containers are fine.
 struct release_endpoints {
   std::string container_id;
-  ARCA_MESSAGE(release_endpoints, container_id)
+  /// Its network namespace goes on without it, used by other containers: the device is removed before the address is
+  /// free. (Otherwise the device goes with the namespace.)
+  bool remove_devices = false;
+  ARCA_MESSAGE(release_endpoints, container_id, remove_devices)
 };
 /// After a restart of the daemon: which containers run. Endpoints of all others are given back, host devices of nobody
 /// removed, device and rules rebuilt.

@@ -135,6 +135,7 @@ result<void> open_sources(container_plan& plan, create_spec& spec) {
   }
   plan.mounts = std::move(all);
   for (auto& joined : plan.joined) {
+    if (joined.fd) continue;
     ARCA_TRY(fd, fs::open(joined.path, O_RDONLY));
     joined.fd = std::move(fd);
   }

@@ -78,16 +78,23 @@ void vm_calls::set_up_emulator(const emulator& what, reply done) {
       std::move(done));
 }
 
-void vm_calls::configure_interface(const interface_config& config, reply done) {
-  worker_.run<void>(
-      [this, config]() -> result<void> {
+void vm_calls::configure_interface(const interface_config& config, const std::string& container, reply done) {
+  worker_.run<unique_fd>(
+      [this, config, own = !container.empty()]() -> result<unique_fd> {
         const uevents news;
         ARCA_CHECK(modules_.load("virtio_net"));
         if (!config.mac.empty() && !news.wait("net", device_limit, [&] { return has_interface(config.mac); }))
           return fail(errc::not_found, "no network device with address " + config.mac);
-        return guest::configure_interface(config);
+        if (own) return configure_in_new_network(config);
+        ARCA_CHECK(guest::configure_interface(config));
+        return unique_fd();
       },
-      std::move(done));
+      [this, container, done = std::move(done)](result<unique_fd> network) {
+        if (!network) return done(fail(network.error()));
+        if (*network && !agent_.keep(agent::network_token(container), std::move(*network)))
+          return done(fail(errc::unavailable, "too many descriptors are kept"));
+        done({});
+      });
 }
 
 }  // namespace arca::guest

@@ -35,8 +35,8 @@ class vm_calls {
                       const reply& done);
   static result<void> set_sysctls(const std::map<std::string, std::string>& sysctls);
   void set_up_emulator(const emulator& what, reply done);
-  /// Waits some seconds for the device.
-  void configure_interface(const interface_config& config, reply done);
+  /// Waits some seconds for the device. With a container, in a network namespace that is kept for it.
+  void configure_interface(const interface_config& config, const std::string& container, reply done);
 
  private:
   /// The container's, or the machine's.

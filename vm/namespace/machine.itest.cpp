@@ -129,7 +129,7 @@ TEST_CASE("a machine is frozen, killed and its end is seen") {
   CHECK(r->box->resume());
   exits seen;
   seen.follow(r->box->agent());
-  CHECK(r->box->kill_containers());
+  CHECK(r->box->kill_container());
   CHECK(seen.of("init").code == 137);
 
   std::mutex lock;

@@ -63,17 +63,15 @@ namespace_machine::~namespace_machine() {
   if (!destroyed_) backend_.disown(identity_.dir, identity_.cgroup);
 }
 
-result<void> namespace_machine::connect(int deadline_ms) {
+result<agent_hello> namespace_machine::connect(int deadline_ms) {
   ARCA_TRY(socket, connect_unix(identity_.dir + '/' + guest_start::agent_socket));
   const timeval none{0, 0};
   setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &none, sizeof none);
   setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &none, sizeof none);
   client_ = agent_client::over(std::move(socket));
-  auto hello = wait_for<agent_hello>([&](auto done) {
+  return wait_for<agent_hello>([&](auto done) {
     client_->hello(backend_.generation(), std::chrono::milliseconds(deadline_ms), std::move(done));
   });
-  if (!hello) return fail(hello.error());
-  return {};
 }
 
 result<void> namespace_machine::boot(int deadline_ms) {
@@ -85,10 +83,10 @@ result<void> namespace_machine::boot(int deadline_ms) {
   pool_socket_ = std::move(agent.pool_socket);
   backend_.own(identity_.dir, {});
   backend_.pool().taken(identity_.dir);
-  return connect(deadline_ms);
+  return connect(deadline_ms).map([](auto&&) {});
 }
 
-result<void> namespace_machine::adopt(int deadline_ms) {
+result<agent_hello> namespace_machine::adopt(int deadline_ms) {
   const auto gone = [](const char* why) {
     return fail(errc::gone, std::string("the machine's agent has ended: ") + why);
   };
@@ -213,7 +211,7 @@ result<void> namespace_machine::resume() {
   return cgroup_tree::host().freeze(identity_.cgroup, false);
 }
 
-result<void> namespace_machine::kill_containers() {
+result<void> namespace_machine::kill_container() {
   ARCA_TRY(any, cgroup_tree::host().kill(identity_.cgroup));
   (void)any;
   return {};

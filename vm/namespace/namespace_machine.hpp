@@ -17,7 +17,7 @@ class namespace_machine final : public machine {
 
   const machine_identity& identity() const override { return identity_; }
   result<void> boot(int deadline_ms) override;
-  result<void> adopt(int deadline_ms) override;
+  result<agent_hello> adopt(int deadline_ms) override;
   agent_client& agent() override { return *client_; }
   result<unique_fd> connect_stdio(const std::string& container, const std::string& process,
                                   uint64_t first_sequence) override;
@@ -26,18 +26,19 @@ class namespace_machine final : public machine {
   result<void> finish_shares() override { return {}; }
   bool on_host_kernel() const override { return true; }
   result<unique_fd> open_root(int64_t init_pid) override;
+  result<joined_source> join(const std::string& what, const namespace_donor& donor) override;
   result<void> attach_nic(const nic_spec& nic) override;
   result<void> detach_nic(const std::string& name) override;
   result<void> pause() override;
   result<void> resume() override;
-  result<void> kill_containers() override;
+  result<void> kill_container() override;
   void kill() override;
   int exit_fd() const override { return pidfd_.get(); }
   void destroy() override;
   std::string boot_log(size_t limit) const override;
 
  private:
-  result<void> connect(int deadline_ms);
+  result<agent_hello> connect(int deadline_ms);
   /// Sends a descriptor to the agent, which keeps it under the token that is returned.
   result<std::string> hand_over(int fd, const char* what);
 

@@ -27,8 +27,9 @@ std::vector<json> default_mounts(const spec_inputs& in, bool privileged) {
   mounts.push_back(mount_entry("/sys/fs/cgroup", "cgroup", "cgroup", {ro, "nosuid", "noexec", "nodev"}));
   mounts.push_back(mount_entry("/dev/mqueue", "mqueue", "mqueue", {"nosuid", "noexec", "nodev"}));
   const auto ipc = text(hc, "IpcMode");
-  if (ipc == "host")
-    mounts.push_back(mount_entry("/dev/shm", "bind", "/dev/shm", {"rbind", "rprivate", "nosuid", "noexec", "nodev"}));
+  if (ipc == "host" || in.joined.contains("ipc"))
+    mounts.push_back(mount_entry("/dev/shm", "bind", ipc == "host" ? "/dev/shm" : in.joined_shm.c_str(),
+                                 {"rbind", "rprivate", "nosuid", "noexec", "nodev"}));
   else if (ipc != "none")
     mounts.push_back(
         mount_entry("/dev/shm", "tmpfs", "shm", {"nosuid", "noexec", "nodev", "mode=1777", "size=" + shm}));

@@ -114,25 +114,29 @@ result<json> rlimits_of(const json& host_config, const host_limits& host, std::v
   return out;
 }
 
-bool mode_is_container(const std::string& mode) {
-  return starts_with(mode, "container:");
-}
-
 result<json> namespaces_of(const spec_inputs& in) {
   const auto& hc = in.host_config;
   json list = json::array({{{"type", "mount"}}});
   for (const auto& [field, type] :
        {std::pair{"PidMode", "pid"}, {"IpcMode", "ipc"}, {"UTSMode", "uts"}, {"CgroupnsMode", "cgroup"}}) {
     const auto mode = text(hc, field);
-    if (mode_is_container(mode))
-      return fail(errc::unsupported, std::string(field) + " \"" + mode + "\" is not supported by this version of Arca");
+    if (const auto other = in.joined.find(type); other != in.joined.end()) {
+      list.push_back({{"type", type}, {"path", other->second}});
+      continue;
+    }
+    if (starts_with(mode, "container:"))
+      return fail(errc::internal, std::string(field) + ' ' + go_quote(mode) + " was not resolved");
     const bool own = std::string_view(type) == "cgroup"
                          ? mode == "private" || in.host.cgroup_always_private || (mode.empty() && in.host.cgroup_v2)
                          : mode != "host";
     if (own) list.push_back({{"type", type}});
   }
   // Without a network entry the container shares the network namespace of its launcher: the machine's.
-  if (!in.network_namespace.empty()) list.push_back({{"type", "network"}, {"path", in.network_namespace}});
+  if (const auto other = in.joined.find("network"); other != in.joined.end()) {
+    json entry = {{"type", "network"}};
+    if (!other->second.empty()) entry["path"] = other->second;
+    list.push_back(std::move(entry));
+  }
   return list;
 }
 
@@ -162,6 +166,7 @@ result<json> sysctls_of(const spec_inputs& in) {
   const auto domain = text(in.config, "Domainname");
   if (!domain.empty() && !out.contains("kernel.domainname") && text(hc, "UTSMode") != "host")
     out["kernel.domainname"] = domain;
+  for (const auto& [name, value] : in.network_sysctls) out[name] = value;
   return out;
 }
 
@@ -263,6 +268,10 @@ std::map<std::string, std::string> network_sysctls(const nlohmann::json& host_co
   return out;
 }
 
+bool wants_init(const nlohmann::json& host_config) {
+  return flag(host_config, "Init") && text(host_config, "PidMode").empty();
+}
+
 result<built_spec> build_spec(const spec_inputs& in) {
   built_spec out;
   const auto& hc = in.host_config;
@@ -273,7 +282,7 @@ result<built_spec> build_spec(const spec_inputs& in) {
   // Checks before work, in the order in which Docker's start meets them.
   ARCA_TRY(devices, devices_of(in, privileged));
   ARCA_TRY(caps, effective_capabilities(hc, in.host.bounding_caps));
-  const bool init = flag(hc, "Init") && text(hc, "PidMode") != "host";
+  const bool init = wants_init(hc);
   if (init && in.init_path.empty())
     return fail(errc::internal, create_failed + std::string("docker-init is not installed on this host: install the "
                                                             "package tini (or start the container without --init)"));

@@ -36,7 +36,11 @@ struct spec_inputs {
   std::string cgroups_path;                            ///< "/arca/<id>/ctr"
   std::vector<device> devices;                         ///< gather_devices or, privileged, all_devices
   bool host_network = false;
-  std::string network_namespace;  ///< path of one to join; empty: the launcher's own
+  /// Namespaces that are joined, by kind ("network", "ipc", "pid"): what the launcher opens for them. Without "network"
+  /// the container is in the launcher's own; empty: it gets a new one.
+  std::map<std::string, std::string> joined;
+  std::string joined_shm;                              ///< source of /dev/shm when an IPC namespace is joined
+  std::map<std::string, std::string> network_sysctls;  ///< net.*, where the network is not the machine's own
   const host_limits& host;
   /// folders_without (program_search.hpp) of the program and $PATH of a process in a VM; empty: not asked.
   std::function<size_t(const std::string& program, const std::string& path)> lacking = {};
@@ -64,6 +68,8 @@ std::map<std::string, std::string> network_sysctls(const nlohmann::json& host_co
 /// HostConfig.Tmpfs and a tmpfs of HostConfig.Mounts as inputs; "invalid tmpfs option \"foo\"" (errc::internal).
 result<std::vector<mount_input>> tmpfs_mounts(const nlohmann::json& host_config);
 
+/// --init is for a pid namespace of the container's own.
+bool wants_init(const nlohmann::json& host_config);
 /// Of a process object: the first N folders of $PATH lack the program (Arca's own; launchers ignore what they do not
 /// know).
 inline constexpr const char* lacking_folders = "arcaLackingFolders";

@@ -21,6 +21,9 @@ struct fixture {
   oci::host_limits host;
   std::vector<oci::mount_input> mounts;
   oci::resolved_user user;
+  std::map<std::string, std::string> joined;
+  std::string joined_shm;
+  std::map<std::string, std::string> network_sysctls;
 
   fixture() {
     host.bounding_caps = ~uint64_t{0} & ~(uint64_t{1} << 24);  // as on our machines: no CAP_SYS_RESOURCE
@@ -31,21 +34,9 @@ struct fixture {
     user.home = "/root";
   }
   oci::spec_inputs inputs() {
-    return {std::string(64, 'a'),
-            config,
-            host_config,
-            {"sh", "-c", "true"},
-            user,
-            mounts,
-            "/c/hosts",
-            "/c/hostname",
-            "/c/resolv.conf",
-            "",
-            "/arca/aa/ctr",
-            {},
-            false,
-            "",
-            host};
+    return {std::string(64, 'a'), config,           host_config, {"sh", "-c", "true"}, user, mounts, "/c/hosts",
+            "/c/hostname",        "/c/resolv.conf", "",          "/arca/aa/ctr",       {},   false,  joined,
+            joined_shm,           network_sysctls,  host};
   }
   json build() {
     auto spec = oci::build_spec(inputs());
@@ -268,6 +259,41 @@ TEST_CASE_METHOD(fixture, "init wraps the command") {
   const auto spec = json::parse(built->json);
   CHECK(spec["process"]["args"] == json({"/sbin/docker-init", "--", "sh", "-c", "true"}));
   CHECK(mount_at(spec, "/sbin/docker-init")["source"] == "/usr/bin/tini-static");
+}
+
+TEST_CASE_METHOD(fixture, "namespaces of another container") {
+  const auto space = [](const json& spec, const std::string& type) -> json {
+    for (const auto& n : spec["linux"]["namespaces"])
+      if (n["type"] == type) return n;
+    return nullptr;
+  };
+  host_config["PidMode"] = host_config["IpcMode"] = host_config["NetworkMode"] = "container:other";
+  host_config["Init"] = true;  // for a pid namespace of its own
+  joined = {{"pid", "/proc/1/fd/3"}, {"ipc", "/proc/1/fd/4"}, {"network", "/proc/1/fd/5"}};
+  joined_shm = "/shm";
+  network_sysctls = {{"net.ipv4.ip_forward", "1"}};
+  auto spec = build();
+  CHECK(space(spec, "pid")["path"] == "/proc/1/fd/3");
+  CHECK(space(spec, "ipc")["path"] == "/proc/1/fd/4");
+  CHECK(space(spec, "network")["path"] == "/proc/1/fd/5");
+  CHECK_FALSE(space(spec, "uts").contains("path"));
+  CHECK(mount_at(spec, "/dev/shm")["source"] == "/shm");
+  CHECK(mount_at(spec, "/dev/shm")["type"] == "bind");
+  CHECK(mount_at(spec, "/sbin/docker-init").is_null());
+  CHECK(spec["linux"]["sysctl"] == json({{"net.ipv4.ip_forward", "1"}}));
+  joined["network"] = "";
+  CHECK(space(build(), "network") == json({{"type", "network"}}));
+  joined.erase("pid");
+  CHECK(refused() == "PidMode \"container:other\" was not resolved");
+
+  joined.clear();
+  host_config["PidMode"] = host_config["NetworkMode"] = "";
+  host_config["IpcMode"] = "none";
+  spec = build();
+  CHECK(space(spec, "ipc") == json({{"type", "ipc"}}));
+  CHECK(mount_at(spec, "/dev/shm").is_null());
+  host_config["IpcMode"] = "shareable";
+  CHECK(mount_at(build(), "/dev/shm")["type"] == "tmpfs");
 }
 
 TEST_CASE_METHOD(fixture, "exec processes") {

@@ -122,30 +122,34 @@ TEST_CASE("virtiofsd: the arguments of both programs") {
 
 TEST_CASE("device plan: a port each, an id once") {
   device_plan plan(2);
-  const auto first = plan.take("nic", "eth0");
+  const auto first = plan.take("nic", "eth0", "a");
   REQUIRE(first);
   CHECK(first->id == "nic1");
   CHECK(first->port == "rp0");
   CHECK(first->backend() == "nic1-backend");
-  CHECK(plan.take("nic", "eth0").error().code() == errc::conflict);
-  const auto second = plan.take("share", "rootfs");
+  CHECK(plan.take("nic", "eth0", "a").error().code() == errc::conflict);
+  plan.free(plan.take("nic", "eth0", "b")->id);  // another container's is another device
+  const auto second = plan.take("share", "rootfs", "a");
   REQUIRE(second);
   CHECK(second->port == "rp1");
-  CHECK(plan.take("nic", "eth1").error().code() == errc::unavailable);
+  CHECK(plan.take("nic", "eth1", "a").error().code() == errc::unavailable);
   plan.free("nic1");
   auto same = device_plan::from_json(plan.to_json());
-  CHECK_FALSE(same.find("eth0"));
-  CHECK(same.find("rootfs")->id == "share2");
-  const auto third = same.take("nic", "eth0");
+  CHECK_FALSE(same.find("eth0", "a"));
+  CHECK(same.find("rootfs", "a")->id == "share3");
+  CHECK(same.of("a").size() == 1);
+  CHECK(same.of("b").empty());
+  CHECK(same.fresh_number() == 4);
+  const auto third = same.take("nic", "eth0", "a");
   REQUIRE(third);
-  CHECK(third->id == "nic3");
+  CHECK(third->id == "nic5");
   CHECK(third->port == "rp0");
 }
 
 TEST_CASE("device plan: what is no plan") {
   for (const auto* text : {"null", "[]", R"({"ports":-3})", R"({"ports":1e9,"next":-1,"plugged":[1,{},{"id":"a"}]})"}) {
     auto plan = device_plan::from_json(nlohmann::json::parse(text));
-    (void)plan.take("nic", "eth0");
+    (void)plan.take("nic", "eth0", "a");
     CHECK(plan.to_json()["ports"] <= 32);
     CHECK(plan.to_json()["plugged"].size() <= 1);
   }

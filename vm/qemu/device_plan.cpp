@@ -1,18 +1,19 @@
 #include "vm/qemu/device_plan.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 #include "vm/oci/json_access.hpp"
 
 namespace arca::vm {
 
-result<plugged_device> device_plan::take(const std::string& kind, const std::string& name) {
-  if (find(name))
+result<plugged_device> device_plan::take(const std::string& kind, const std::string& name, const std::string& owner) {
+  if (find(name, owner))
     return fail(errc::conflict, "a device named " + name + " is plugged into the virtual machine already");
   for (unsigned i = 0; i < ports_; ++i) {
     const auto port = "rp" + std::to_string(i);
     if (std::any_of(devices_.begin(), devices_.end(), [&](const auto& d) { return d.port == port; })) continue;
-    plugged_device device{kind + std::to_string(next_++), port, name};
+    plugged_device device{kind + std::to_string(next_++), port, name, owner};
     devices_.push_back(device);
     return device;
   }
@@ -20,10 +21,18 @@ result<plugged_device> device_plan::take(const std::string& kind, const std::str
               "the virtual machine has room for " + std::to_string(ports_) + " devices, and all of it is taken");
 }
 
-std::optional<plugged_device> device_plan::find(const std::string& name) const {
-  const auto at = std::find_if(devices_.begin(), devices_.end(), [&](const auto& d) { return d.name == name; });
+std::optional<plugged_device> device_plan::find(const std::string& name, const std::string& owner) const {
+  const auto at =
+      std::find_if(devices_.begin(), devices_.end(), [&](const auto& d) { return d.name == name && d.owner == owner; });
   if (at == devices_.end()) return std::nullopt;
   return *at;
+}
+
+std::vector<plugged_device> device_plan::of(const std::string& owner) const {
+  std::vector<plugged_device> out;
+  std::copy_if(devices_.begin(), devices_.end(), std::back_inserter(out),
+               [&](const auto& d) { return d.owner == owner; });
+  return out;
 }
 
 void device_plan::free(const std::string& id) {
@@ -32,7 +41,7 @@ void device_plan::free(const std::string& id) {
 
 nlohmann::json device_plan::to_json() const {
   auto list = nlohmann::json::array();
-  for (const auto& d : devices_) list.push_back({{"id", d.id}, {"port", d.port}, {"name", d.name}});
+  for (const auto& d : devices_) list.push_back({{"id", d.id}, {"port", d.port}, {"name", d.name}, {"owner", d.owner}});
   return {{"ports", ports_}, {"next", next_}, {"plugged", std::move(list)}};
 }
 
@@ -42,7 +51,8 @@ device_plan device_plan::from_json(const nlohmann::json& document) {
   const auto& list = oci::member(document, "plugged");
   if (list.is_array())
     for (const auto& entry : list) {
-      plugged_device d{oci::text(entry, "id"), oci::text(entry, "port"), oci::text(entry, "name")};
+      plugged_device d{oci::text(entry, "id"), oci::text(entry, "port"), oci::text(entry, "name"),
+                       oci::text(entry, "owner")};
       if (!d.id.empty() && !d.port.empty() && plan.devices_.size() < plan.ports_) plan.devices_.push_back(std::move(d));
     }
   return plan;

@@ -12,10 +12,12 @@
 namespace arca::vm {
 
 struct plugged_device {
-  std::string id;    ///< "nic3": of the device; its backend is id + "-backend"
-  std::string port;  ///< "rp1"
-  std::string name;  ///< "eth0", a share's tag
+  std::string id;     ///< "nic3": of the device; its backend is id + "-backend"
+  std::string port;   ///< "rp1"
+  std::string name;   ///< "eth0", a share's tag
+  std::string owner;  ///< id of the container that it is for
 
+  bool is_share() const { return id.starts_with("share"); }
   std::string backend() const { return id + "-backend"; }
 };
 
@@ -23,10 +25,14 @@ class device_plan {
  public:
   explicit device_plan(unsigned ports) : ports_(ports) {}
 
-  /// Takes a free port. errc::conflict when a device of that name is plugged, errc::unavailable when no port is free.
-  result<plugged_device> take(const std::string& kind, const std::string& name);
-  std::optional<plugged_device> find(const std::string& name) const;
+  /// Takes a free port. errc::conflict when that container has a device of that name, errc::unavailable when no port is
+  /// free.
+  result<plugged_device> take(const std::string& kind, const std::string& name, const std::string& owner);
+  std::optional<plugged_device> find(const std::string& name, const std::string& owner) const;
+  std::vector<plugged_device> of(const std::string& owner) const;
   void free(const std::string& id);
+  /// One that no device of this machine has had, for names.
+  uint64_t fresh_number() { return next_++; }
 
   nlohmann::json to_json() const;
   /// Of machine.json; what does not fit is left out.

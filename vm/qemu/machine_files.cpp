@@ -70,7 +70,7 @@ std::vector<start_step> timeline_of(const nlohmann::json& document) {
 std::string to_json(const machine_record& r) {
   auto processes = nlohmann::json::array();
   for (const auto& p : r.processes)
-    processes.push_back({{"name", p.name}, {"pid", p.pid}, {"start_time", p.start_time}});
+    processes.push_back({{"name", p.name}, {"pid", p.pid}, {"start_time", p.start_time}, {"owner", p.owner}});
   const nlohmann::json document = {{"id", r.id},
                                    {"cgroup", r.cgroup},
                                    {"boot_id", r.boot_id},
@@ -80,6 +80,7 @@ std::string to_json(const machine_record& r) {
                                    {"memory_mib", r.memory_mib},
                                    {"cpus", r.cpus},
                                    {"processes", std::move(processes)},
+                                   {"members", r.members},
                                    {"stages", to_array(r.stages)},
                                    {"engine_stages", to_array(r.engine_stages)},
                                    {"timeline", to_array(r.timeline)},
@@ -102,7 +103,8 @@ result<machine_record> machine_record_from_json(const std::string& text) {
   if (const auto& list = oci::member(document, "processes"); list.is_array())
     for (const auto& p : list)
       r.processes.push_back({oci::text(p, "name"), oci::integer_or(p, "pid", 0),
-                             static_cast<uint64_t>(oci::integer_or(p, "start_time", 0))});
+                             static_cast<uint64_t>(oci::integer_or(p, "start_time", 0)), oci::text(p, "owner")});
+  r.members = oci::texts(document, "members");
   r.stages = stages_of(document, "stages");
   r.engine_stages = stages_of(document, "engine_stages");
   r.timeline = timeline_of(document);

@@ -29,6 +29,7 @@ struct recorded_process {
   std::string name;  ///< "qemu", "virtiofsd-root"
   int64_t pid = 0;
   uint64_t start_time = 0;
+  std::string owner = {};  ///< of a server of files: id of the container that it is for
 };
 
 /// machine.json.
@@ -39,8 +40,9 @@ struct machine_record {
   uint64_t memory_mib = 0;
   unsigned cpus = 0;
   std::vector<recorded_process> processes;
-  stage_times stages;         ///< of the machine's start
-  stage_times engine_stages;  ///< of what the engine did for the container
+  std::vector<std::string> members;  ///< ids of the containers that are inside, or on their way
+  stage_times stages;                ///< of the machine's start
+  stage_times engine_stages;         ///< of what the engine did for the container
   std::vector<start_step> timeline;
   nlohmann::json devices;  ///< device_plan
 };

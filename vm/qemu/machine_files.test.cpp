@@ -41,7 +41,8 @@ TEST_CASE("a machine's record is what it was, and nobody else's to read") {
   r.accelerator = "tcg";
   r.memory_mib = 256;
   r.cpus = 2;
-  r.processes = {{"qemu", 17, 4711}, {"virtiofsd-root", 18, 4712}};
+  r.processes = {{"qemu", 17, 4711, ""}, {"virtiofsd-root", 18, 4712, "abc"}};
+  r.members = {"abc", "def"};
   r.stages = {{"queue", 0.5}, {"boot", 1600}};
   r.engine_stages = {{"files", 0.3}, {"create", 12}};
   r.devices = {{"ports", 4}};
@@ -53,6 +54,8 @@ TEST_CASE("a machine's record is what it was, and nobody else's to read") {
   REQUIRE(same);
   CHECK(to_json(*same) == to_json(r));
   CHECK(same->processes.at(1).start_time == 4712);
+  CHECK(same->processes.at(1).owner == "abc");
+  CHECK(same->members == r.members);
   CHECK(same->stages.at(1).second == 1600);
   CHECK(same->engine_stages.at(1).first == "create");
 }

@@ -85,7 +85,7 @@ TEST_CASE("vm: boots, serves files both ways, gets a NIC, and ends without a tra
   CHECK(must(box->share(opened(folder), false, true)) == "share-1");
   CHECK(must(box->share(opened(file), false, false)) == "share-2");
   CHECK(must(box->share(opened(kept), true, true)) == "share-3");
-  must(vm_of(box).finish_shares());
+  must(box->finish_shares());
   must(write_inside(*box, "/run/machine/shares/1/new", "from the guest\n"));
   CHECK(must(fs::read_file(folder + "/new")) == "from the guest\n");
   CHECK_FALSE(write_inside(*box, "/run/machine/shares/3/new", "x"));

@@ -10,6 +10,7 @@
 #include "vm/process.hpp"
 #include "vm/qemu/machine_files.hpp"
 #include "vm/qemu/qemu_machine.hpp"
+#include "vm/qemu/qemu_member.hpp"
 #include "vm/qemu/qemu_process.hpp"
 
 namespace arca::vm {
@@ -70,6 +71,20 @@ void qemu_backend::probe_in_background() {
 }
 
 result<std::unique_ptr<machine>> qemu_backend::make(const machine_order& order) {
+  if (order.beside.empty()) {
+    ARCA_TRY(made, make_vm(order));
+    return std::make_unique<qemu_member>(std::shared_ptr<qemu_machine>(std::move(made)), order.id, order.cgroup, false);
+  }
+  std::shared_ptr<qemu_machine> box;
+  {
+    const std::lock_guard guard(lock_);
+    if (const auto found = machines_.find(order.beside); found != machines_.end()) box = found->second.lock();
+  }
+  if (!box) return fail(errc::gone, "the virtual machine of the other container has ended");
+  return std::make_unique<qemu_member>(std::move(box), order.id, order.cgroup, true);
+}
+
+result<std::unique_ptr<qemu_machine>> qemu_backend::make_vm(const machine_order& order) {
   if (order.host_network)
     return fail(errc::unsupported,
                 "a virtual machine has a network of its own: --network host needs --runtime namespace");
@@ -91,8 +106,24 @@ result<std::unique_ptr<machine>> qemu_backend::make(const machine_order& order) 
 }
 
 std::unique_ptr<machine> qemu_backend::reopen(const machine_identity& identity) {
-  own(identity.dir, identity.cgroup);
-  return std::make_unique<qemu_machine>(*this, identity);
+  std::shared_ptr<qemu_machine> box;
+  {
+    const std::lock_guard guard(lock_);
+    auto& known = machines_[identity.dir];
+    box = known.lock();
+    if (!box) {
+      dirs_.insert(identity.dir);
+      cgroups_.insert(identity.cgroup);
+      known = box = std::make_shared<qemu_machine>(*this, identity);
+    }
+  }
+  return std::make_unique<qemu_member>(std::move(box), identity);
+}
+
+void qemu_backend::remember(const std::string& dir, std::weak_ptr<qemu_machine> box) {
+  const std::lock_guard guard(lock_);
+  std::erase_if(machines_, [](const auto& known) { return known.second.expired(); });
+  machines_[dir] = std::move(box);
 }
 
 std::string qemu_backend::cgroup_of(const std::string& id, uint64_t generation, const std::string& parent) const {
@@ -120,8 +151,7 @@ result<virtiofsd_program> qemu_backend::virtiofsd() {
 result<std::unique_ptr<qemu_machine>> qemu_backend::make_idle() {
   machine_order order;
   order.cgroup = cgroup_of("pool-" + random_hex(6), 1, {});
-  ARCA_TRY(made, make(order));
-  return std::unique_ptr<qemu_machine>(static_cast<qemu_machine*>(made.release()));
+  return make_vm(order);
 }
 
 std::unique_ptr<qemu_machine> qemu_backend::take_idle(const machine_order& order, const std::string& guest_version) {
@@ -241,6 +271,14 @@ void qemu_backend::disown(const std::string& dir, const std::string& cgroup) {
 }
 
 void qemu_backend::sweep() {
+  std::vector<std::shared_ptr<qemu_machine>> running;
+  {
+    const std::lock_guard guard(lock_);
+    for (const auto& [dir, known] : machines_)
+      if (auto box = known.lock()) running.push_back(std::move(box));
+  }
+  for (const auto& box : running) box->drop_strangers();
+  running.clear();
   // What is there is listed before what is owned: a machine that is made meanwhile is then in no list or in both.
   const auto folders = fs::list(machines_dir_).value_or(std::vector<std::string>{});
   const auto& tree = cgroup_tree::host();

@@ -4,6 +4,7 @@
 #pragma once
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -77,10 +78,13 @@ class qemu_backend final : public backend {
   boot_queue& boots() { return boots_; }
   qmp_loop& loop() { return loop_; }
   log_limits& logs() { return logs_; }
+  /// Others can be put into it, or take it over, by its folder.
+  void remember(const std::string& dir, std::weak_ptr<qemu_machine> box);
   void own(const std::string& dir, const std::string& cgroup);
   void disown(const std::string& dir, const std::string& cgroup);
 
  private:
+  result<std::unique_ptr<qemu_machine>> make_vm(const machine_order& order);
   result<void> boot_with_kvm(int deadline_ms);
   std::string known_qemu_version();
   /// Finds the verdict out in the background, unless it is known or being found out. With lock_ held.
@@ -91,6 +95,7 @@ class qemu_backend final : public backend {
   const uint64_t generation_, tsc_khz_;
   std::mutex lock_;
   std::multiset<std::string> dirs_, cgroups_;
+  std::map<std::string, std::weak_ptr<qemu_machine>> machines_;  ///< that run, by folder
   std::condition_variable probed_;
   bool probing_ = false, in_background_ = false;
   std::optional<kvm_verdict> verdict_;

@@ -32,7 +32,7 @@ TEST_CASE("vm: a container with a NIC, a volume and a shared file runs to its en
   must(fs::write_file_atomic(volume + "/inner/deep", "deep\n", 0644));
   const auto volume_token = must(box->share(opened(volume), false, true));
   const auto file_token = must(box->share(opened(file), true, false));
-  must(vm_of(box).finish_shares());
+  must(box->finish_shares());
   must(nic.get());
 
   container_plan plan;
@@ -99,7 +99,7 @@ TEST_CASE("vm: a container with a NIC, a volume and a shared file runs to its en
   CHECK(in.left_behind() == "");
 }
 
-TEST_CASE("vm: kill_containers ends the container; without its agent, the machine") {
+TEST_CASE("vm: kill_container ends the container; without its agent, the machine") {
   vm_lab in;
   qemu_backend backend(in.settings);
   const auto id = random_hex(32);
@@ -118,13 +118,13 @@ TEST_CASE("vm: kill_containers ends the container; without its agent, the machin
   exits seen;
   seen.follow(box->agent());
   must(box->pause());
-  must(box->kill_containers());  // a paused one, too
+  must(box->kill_container());  // a paused one, too
   CHECK(seen.of("init").code == 137);
   CHECK_FALSE(has_ended(box->exit_fd()));
 
   ::kill(static_cast<pid_t>(box->identity().pid), SIGSTOP);  // as good as a guest that hangs
   const auto begin = std::chrono::steady_clock::now();
-  must(box->kill_containers());
+  must(box->kill_container());
   CHECK(wait_for_end(box->exit_fd(), 1000));
   CHECK(ms_since(begin) < 2500);
   box->destroy();

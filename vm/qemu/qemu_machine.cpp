@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <csignal>
 
-#include "guest/proto/stdio_frame.hpp"
 #include "guest/proto/vm_start.hpp"
 #include "persistence/base/failpoint.hpp"
 #include "persistence/base/fs.hpp"
@@ -24,7 +23,7 @@ namespace {
 using namespace std::chrono_literals;
 using clock = std::chrono::steady_clock;
 
-constexpr unsigned root_ports = 4;  ///< rootfs, shares, two NICs
+constexpr unsigned root_ports = 8;  ///< of a container: rootfs, shares, NIC
 constexpr auto call_limit = 5s;
 constexpr int idle_limit_ms = 2000;  ///< for one of the pool to answer: then a cold boot is quicker
 
@@ -38,13 +37,6 @@ std::string random_bytes(size_t count) {
   // getentropy fails for sizes above 256 only.
   if (getentropy(bytes.data(), bytes.size()) != 0) bytes.clear();
   return bytes;
-}
-
-template <size_t N>
-bool put_name(char (&field)[N], const std::string& name) {
-  if (name.size() > N) return false;
-  std::copy(name.begin(), name.end(), field);
-  return true;
 }
 
 /// Of an event of QEMU; nullptr when it is not about the machine's end. The guest chooses what it reports.
@@ -90,8 +82,9 @@ qemu_machine::~qemu_machine() {
 
 result<void> qemu_machine::boot(int deadline_ms) {
   account_->begin(order_.asked);
-  if (wake_idle(deadline_ms)) return {};
-  return boot_cold(deadline_ms);
+  if (!wake_idle(deadline_ms)) ARCA_CHECK(boot_cold(deadline_ms));
+  backend_.remember(identity_.dir, weak_from_this());
+  return {};
 }
 
 result<void> qemu_machine::boot_cold(int deadline_ms) {
@@ -118,7 +111,7 @@ result<void> qemu_machine::boot_on(accelerator kind, int deadline_ms) {
     since = clock::now();
     ARCA_CHECK(connect(left_ms(end)));
     stage("qemu", since);
-    return greet(left_ms(end));
+    return greet(left_ms(end)).map([](auto&&) {});
   }();
   if (!booted) {
     const auto why = explained(booted.error());
@@ -139,6 +132,7 @@ result<void> qemu_machine::prepare_folder(accelerator kind) {
   const auto size = machine_size_of(order_.memory, order_.nano_cpus, backend_.settings().size,
                                     std::max(1u, std::thread::hardware_concurrency()));
   record_.id = identity_.id;
+  record_.members = {identity_.id};
   record_.cgroup = identity_.cgroup;
   record_.boot_id = identity_.boot_id;
   record_.secret = new_agent_secret();
@@ -200,7 +194,7 @@ result<void> qemu_machine::connect(int deadline_ms) {
   return qmp_->wait_ready(std::chrono::milliseconds(left_ms(end)));
 }
 
-result<void> qemu_machine::greet(int deadline_ms) {
+result<agent_hello> qemu_machine::greet(int deadline_ms) {
   const auto end = clock::now() + std::chrono::milliseconds(deadline_ms);
   auto since = clock::now();
   ARCA_TRY(socket, connect_agent(identity_.dir + '/' + machine_file::agent_socket, record_.secret, deadline_ms));
@@ -208,27 +202,25 @@ result<void> qemu_machine::greet(int deadline_ms) {
   stage("boot", since);
   since = clock::now();
   client_ = agent_client::over(std::move(socket), account_);
-  ARCA_CHECK(say_hello(left_ms(end)));
+  ARCA_TRY(hello, say_hello(left_ms(end)));
   stage("hello", since);
-  return {};
+  return std::move(hello);
 }
 
-result<void> qemu_machine::say_hello(int deadline_ms) {
+result<agent_hello> qemu_machine::say_hello(int deadline_ms) {
   agent_greeting greeting;
   greeting.generation = backend_.generation();
   greeting.random_seed = random_bytes(32);
   greeting.now = now_nanos();
-  auto hello = wait_for<agent_hello>(
+  return wait_for<agent_hello>(
       [&](auto done) { client_->hello(greeting, std::chrono::milliseconds(deadline_ms), std::move(done)); });
-  if (!hello) return fail(hello.error());
-  return {};
 }
 
 // ---- the pool
 
 result<void> qemu_machine::boot_idle(int deadline_ms) {
   ARCA_CHECK(boot_cold(deadline_ms));
-  return pause();
+  return stop();
 }
 
 bool qemu_machine::wake_idle(int deadline_ms) {
@@ -238,7 +230,8 @@ bool qemu_machine::wake_idle(int deadline_ms) {
   idle->account_->begin(order_.asked);
   const auto woken = [&]() -> result<void> {
     ARCA_CHECK(idle->qmp_->call("cont", json::object(), call_limit));
-    return idle->say_hello(std::min(deadline_ms, idle_limit_ms));  // a seed of its own, and the time of now
+    // A seed of its own, and the time of now.
+    return idle->say_hello(std::min(deadline_ms, idle_limit_ms)).map([](auto&&) {});
   }();
   if (!woken) {
     log::warn("idle virtual machine does not answer", log::kv("reason", woken.error().message()));
@@ -253,6 +246,7 @@ bool qemu_machine::wake_idle(int deadline_ms) {
   identity_.start_time = idle->identity_.start_time;
   record_ = std::move(idle->record_);
   record_.id = identity_.id;
+  record_.members = {identity_.id};
   record_.stages.clear();
   lock_file_ = std::move(idle->lock_file_);
   qemu_ = std::move(idle->qemu_);
@@ -280,7 +274,29 @@ error qemu_machine::explained(const error& failure) const {
 
 // ---- adoption
 
-result<void> qemu_machine::adopt(int deadline_ms) {
+result<agent_hello> qemu_machine::adopt(int deadline_ms) {
+  const std::lock_guard turn(running_lock_);
+  if (lost_) return fail(*lost_);
+  const auto end = clock::now() + std::chrono::milliseconds(deadline_ms);
+  auto hello = [&]() -> result<agent_hello> {
+    const bool is_new = !client_;
+    if (is_new) ARCA_CHECK(take_over(deadline_ms));
+    // A stopped machine's agent cannot answer. It runs for the handshake, some milliseconds, and is stopped again.
+    const bool was_stopped = paused_;
+    if (was_stopped) ARCA_CHECK(qmp_->call("cont", json::object(), call_limit));
+    auto said = is_new ? greet(left_ms(end)) : say_hello(left_ms(end));
+    if (is_new && said) resume_relays();
+    if (was_stopped) ARCA_CHECK(stop());
+    if (said)
+      for (auto& p : said->processes) p.paused = p.paused || was_stopped;
+    return said;
+  }();
+  if (!hello) lost_ = hello.error();
+  return hello;
+}
+
+/// All but the agent, which cannot answer when the machine is stopped.
+result<void> qemu_machine::take_over(int deadline_ms) {
   const auto gone = [](const std::string& why) { return fail(errc::gone, "the virtual machine has ended: " + why); };
   const auto end = clock::now() + std::chrono::milliseconds(deadline_ms);
   if (identity_.boot_id != host_boot_id()) return gone("the host was restarted");
@@ -288,9 +304,13 @@ result<void> qemu_machine::adopt(int deadline_ms) {
   if (!record) return gone(record.error().message());
   ARCA_TRY(lock, lock_machine(identity_.dir, left_ms(end)));
   lock_file_ = std::move(lock);
-  record_ = std::move(*record);
-  started_ = true;
-  devices_ = device_plan::from_json(record_.devices);
+  {
+    const std::lock_guard guard(devices_lock_);
+    record_ = std::move(*record);
+    started_ = true;
+    devices_ = device_plan::from_json(record_.devices);
+    share_servers_.clear();
+  }
   auto process = open_process(identity_.pid, identity_.start_time);
   if (!process) return gone(process.error().message());
   qemu_.pid = static_cast<pid_t>(identity_.pid);
@@ -300,18 +320,13 @@ result<void> qemu_machine::adopt(int deadline_ms) {
   ARCA_CHECK(connect(left_ms(end)));
   for (const auto* log : {machine_file::console, machine_file::qemu_log})
     backend_.logs().add(identity_.dir + '/' + log);
-
-  // A paused machine's agent cannot answer. It runs for the handshake, some milliseconds, and is stopped again.
   ARCA_TRY(status, qmp_->call("query-status", json::object(), call_limit));
-  const bool was_paused = status.is_object() && status.contains("status") && status["status"] == "paused";
-  if (was_paused) ARCA_CHECK(qmp_->call("cont", json::object(), call_limit));
-  ARCA_CHECK(greet(left_ms(end)));
-  resume_relays();
-  if (was_paused) return pause();
+  paused_ = status.is_object() && status.contains("status") && status["status"] == "paused";
   return {};
 }
 
 result<void> qemu_machine::reopen_processes() {
+  const std::lock_guard guard(devices_lock_);
   for (const auto& p : record_.processes) {
     if (p.name == "qemu") continue;
     auto server = open_process(p.pid, p.start_time);
@@ -319,7 +334,8 @@ result<void> qemu_machine::reopen_processes() {
       send_signal(qemu_.pidfd.get(), SIGKILL);
       return fail(errc::gone, "the virtual machine has ended: a server of its files did: " + server.error().message());
     }
-    share_servers_.push_back({static_cast<pid_t>(p.pid), p.start_time, std::move(*server)});
+    share_servers_.push_back(
+        {p.name.substr(sizeof "virtiofsd-" - 1), {static_cast<pid_t>(p.pid), p.start_time, std::move(*server)}});
     watch_share(share_servers_.back());
   }
   return {};
@@ -327,23 +343,17 @@ result<void> qemu_machine::reopen_processes() {
 
 // ---- while it runs
 
-result<unique_fd> qemu_machine::connect_stdio(const std::string& container, const std::string& process,
-                                              uint64_t first_sequence) {
-  stdio::hello hello;
-  hello.generation = backend_.generation();
-  hello.first_sequence = first_sequence;
-  if (!put_name(hello.container_id, container) || !put_name(hello.process_id, process))
-    return fail(errc::invalid_argument, "a container or process id has more than 64 bytes");
-  return client_->stdio(hello);
+std::shared_ptr<agent_client> qemu_machine::client_for(const std::string& owner) const {
+  return client_->for_container(owner);
 }
 
-result<void> qemu_machine::pause() {
+result<void> qemu_machine::stop() {
   ARCA_CHECK(qmp_->call("stop", json::object(), call_limit));
   paused_ = true;
   return {};
 }
 
-result<void> qemu_machine::resume() {
+result<void> qemu_machine::go_on() {
   ARCA_CHECK(qmp_->call("cont", json::object(), call_limit));
   paused_ = false;
   // The guest's clock stood still. One that cannot be set is no reason to say that the machine does not run.
@@ -352,6 +362,23 @@ result<void> qemu_machine::resume() {
     log::warn("the clock of a resumed virtual machine is late", log::kv("container", identity_.id),
               log::kv("reason", set.error().message()));
   return {};
+}
+
+result<void> qemu_machine::pause(const std::string& owner) {
+  const std::lock_guard turn(running_lock_);
+  bool alone = false;
+  {
+    const std::lock_guard guard(devices_lock_);
+    alone = record_.members.size() < 2;
+  }
+  if (alone) return stop();
+  return wait_for<void>([&](auto done) { client_->pause(owner, call_limit, std::move(done)); });
+}
+
+result<void> qemu_machine::resume(const std::string& owner) {
+  const std::lock_guard turn(running_lock_);
+  if (paused_) return go_on();
+  return wait_for<void>([&](auto done) { client_->resume(owner, call_limit, std::move(done)); });
 }
 
 std::string qemu_machine::boot_log(size_t limit) const {

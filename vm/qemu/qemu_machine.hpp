@@ -1,15 +1,19 @@
-// vm::machine as a virtual machine under QEMU. Boot, adoption, devices and end are in files of their own.
+// A virtual machine under QEMU, which one container or several run in: each has a qemu_member of its own, and `owner`
+// is always the id of a container. Boot, adoption, devices, membership and end are in files of their own.
 //
 // Locks: `devices_lock_` is held by one change of the machine's devices at a time (a NIC and the shares are plugged at
-// the same time by the engine); calls to QEMU and the agent are made without it.
+// the same time by the engine), and guards who is inside; calls to QEMU and the agent are made without it.
+// `running_lock_` is held while the machine is stopped, let go on, or taken over; it comes before `devices_lock_`.
 #pragma once
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <functional>
 #include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "vm/agent_client.hpp"
@@ -21,57 +25,92 @@
 
 namespace arca::vm {
 
-class qemu_machine final : public machine {
+/// What is made for a container before it is created: its root and its other files, shared and mounted inside.
+struct member_files {
+  struct waiting_share {
+    unique_fd tree;
+    std::string name;  ///< of the entry in the share; the token is "share-" and it
+    bool is_folder = true, read_only = false, recursive = false;
+  };
+  std::string owner;
+  std::vector<waiting_share> waiting;
+  std::future<result<void>> rootfs;  ///< made beside what the caller does until finish_shares
+};
+
+class qemu_machine final : public std::enable_shared_from_this<qemu_machine> {
  public:
   /// Before boot.
   qemu_machine(qemu_backend& backend, machine_identity identity, machine_order order, guest_image guest);
   /// Before adopt.
   qemu_machine(qemu_backend& backend, machine_identity identity);
   /// One that was not destroyed runs on for whoever adopts it.
-  ~qemu_machine() override;
+  ~qemu_machine();
+  qemu_machine(const qemu_machine&) = delete;
+  qemu_machine& operator=(const qemu_machine&) = delete;
 
-  const machine_identity& identity() const override { return identity_; }
+  /// Its id is that of the first container.
+  const machine_identity& identity() const { return identity_; }
   /// Waits its turn among the cold boots first; the deadline begins then.
-  result<void> boot(int deadline_ms) override;
+  result<void> boot(int deadline_ms);
   /// Without a turn.
   result<void> boot_on(accelerator kind, int deadline_ms);
   /// For the pool: boots and stops; another one becomes it.
   result<void> boot_idle(int deadline_ms);
   const std::string& guest_version() const { return record_.guest; }
-  result<void> adopt(int deadline_ms) override;
-  agent_client& agent() override { return *client_; }
-  result<unique_fd> connect_stdio(const std::string& container, const std::string& process,
-                                  uint64_t first_sequence) override;
-  result<attached_rootfs> attach_rootfs(const rootfs_spec& rootfs) override;
-  bool on_host_kernel() const override { return false; }
-  result<unique_fd> open_root(int64_t init_pid) override;
-  result<std::string> share(unique_fd source, bool read_only, bool recursive) override;
-  result<std::string> share_socket(unique_fd socket) override;
-  result<void> finish_shares() override;
-  result<void> attach_nic(const nic_spec& nic) override;
-  result<void> detach_nic(const std::string& name) override;
-  result<void> pause() override;
-  result<void> resume() override;
-  result<void> kill_containers() override;
-  void kill() override;
-  int exit_fd() const override { return qemu_.pidfd.get(); }
-  void destroy() override;
-  std::string boot_log(size_t limit) const override;
-  machine_description describe() const override;
-  void start_is_over(const stage_times& engine_stages) override;
-  void keep_start() override;
+  uint64_t generation() const { return backend_.generation(); }
+  /// Takes the machine over when that has not been done, and asks what runs inside. A stopped one runs for that time.
+  result<agent_hello> adopt(int deadline_ms);
+  /// After boot or adopt. A client of the container's own: its events and tunnels are no other's.
+  std::shared_ptr<agent_client> client_for(const std::string& owner) const;
+
+  // ---- who is inside (qemu_machine_members.cpp)
+  /// Another container comes in. errc::gone when the machine has ended or is about to.
+  result<void> join(const std::string& owner);
+  /// A qemu_member of that container is there, or not any more.
+  void attach(const std::string& owner);
+  void detach(const std::string& owner);
+  /// The container is over. True: it was the last, and the machine is to be destroyed; else part_with is to be called.
+  bool begin_leaving(const std::string& owner);
+  /// Ends and forgets what the container has left inside, while others go on.
+  void part_with(const std::string& owner);
+  /// Containers that no qemu_member is there for leave.
+  void drop_strangers();
+
+  // ---- devices
+  result<machine::attached_rootfs> attach_rootfs(member_files& of, const rootfs_spec& rootfs);
+  result<unique_fd> open_root(const std::string& owner) const;
+  result<std::string> share(member_files& of, unique_fd source, bool read_only, bool recursive);
+  result<void> finish_shares(member_files& of);
+  /// A socket of the host (O_PATH): the token of the mount inside that leads to it.
+  result<std::string> share_socket(unique_fd socket);
+  /// The first container's NIC is the machine's own, another's is in a network namespace that is made for it.
+  result<void> attach_nic(const std::string& owner, const nic_spec& nic);
+  result<void> detach_nic(const std::string& owner, const std::string& name);
+
+  /// The only container's machine is stopped, one of several is frozen by the agent.
+  result<void> pause(const std::string& owner);
+  result<void> resume(const std::string& owner);
+  /// The machine ends when its agent does not do it.
+  result<void> kill_container(const std::string& owner);
+  void kill();
+  int exit_fd() const { return qemu_.pidfd.get(); }
+  void destroy();
+  std::string boot_log(size_t limit) const;
+  machine_description describe() const;
+  void start_is_over(const stage_times& engine_stages);
+  void keep_start();
 
  private:
-  struct waiting_share {
-    unique_fd tree;
-    std::string name;  ///< of the entry in the share; the token is "share-" and it
-    bool is_folder = true, read_only = false, recursive = false;
-  };
-
   /// What QEMU reported about its end; written on the QMP thread.
   struct end_reason {
     std::mutex lock;
     std::string text;
+  };
+  /// A virtiofsd. Its end is the machine's, unless it is wanted.
+  struct share_server {
+    std::string tag;
+    child_process process;
+    std::shared_ptr<std::atomic<bool>> may_end = std::make_shared<std::atomic<bool>>(false);
   };
 
   // boot and adoption
@@ -80,9 +119,12 @@ class qemu_machine final : public machine {
   bool wake_idle(int deadline_ms);
   result<void> prepare_folder(accelerator kind);
   result<void> start(accelerator kind);
-  result<void> connect(int deadline_ms);  ///< QMP
-  result<void> greet(int deadline_ms);    ///< handshake and Hello
-  result<void> say_hello(int deadline_ms);
+  result<void> connect(int deadline_ms);       ///< QMP
+  result<agent_hello> greet(int deadline_ms);  ///< handshake and Hello
+  result<agent_hello> say_hello(int deadline_ms);
+  result<void> take_over(int deadline_ms);
+  result<void> stop();
+  result<void> go_on();
   result<void> reopen_processes();
   /// `failure` with what QEMU or the guest's console said about it.
   error explained(const error& failure) const;
@@ -91,16 +133,20 @@ class qemu_machine final : public machine {
 
   // devices
   using json = nlohmann::json;
-  result<void> serve_share(const share_plan& plan);
+  result<void> serve_share(const std::string& owner, const share_plan& plan);
   /// The device of a descriptor (`fd` goes to QEMU) with its backend; frees its port when that fails.
-  result<void> plug(const std::string& kind, const std::string& name, int fd, const std::string& add_backend,
-                    const std::function<json(const plugged_device&)>& backend_options,
+  result<void> plug(const std::string& kind, const std::string& name, const std::string& owner, int fd,
+                    const std::string& add_backend, const std::function<json(const plugged_device&)>& backend_options,
                     const std::function<json(const plugged_device&)>& device_options,
                     const std::string& remove_backend);
   result<void> mount_inside(const agent_mount& what);
-  result<void> finish_rootfs();
-  result<void> serve_waiting_shares();
-  void watch_share(const child_process& server);
+  result<void> serve_waiting_shares(member_files& of);
+  void watch_share(const share_server& server);
+  /// Plain for the first container, numbered for others. With devices_lock_ held.
+  std::string tag_for(const std::string& owner, const char* base);
+  result<void> unplug(const plugged_device& device, const std::string& remove_backend);
+  void unplug_share(const plugged_device& device);
+  void forget_inside(const std::string& owner);
 
   /// Notes how long a stage of the start took.
   void stage(const char* name, std::chrono::steady_clock::time_point since);
@@ -120,12 +166,16 @@ class qemu_machine final : public machine {
 
   mutable std::mutex devices_lock_;
   device_plan devices_{0};
-  std::vector<child_process> share_servers_;
-  std::vector<waiting_share> waiting_shares_;
-  bool started_ = false;                    ///< no stage of its start any more
-  std::future<result<void>> rootfs_ready_;  ///< shared and mounted beside what the caller does until finish_shares
-  unsigned rootfs_count_ = 0, share_count_ = 0, served_count_ = 0;
+  std::vector<share_server> share_servers_;
+  bool started_ = false;  ///< no stage of its start any more
+  unsigned share_count_ = 0;
+  std::multiset<std::string> attached_;
+  std::set<std::string> leaving_;
+  bool ending_ = false;  ///< the last one has left, or is about to
+  std::condition_variable left_;
 
+  std::mutex running_lock_;
+  std::optional<error> lost_;  ///< why it could not be taken over
   std::atomic<bool> paused_ = false, destroyed_ = false;
   std::shared_ptr<end_reason> end_reason_ = std::make_shared<end_reason>();
 };

@@ -8,6 +8,7 @@
 
 #include "guest/proto/vm_start.hpp"
 #include "persistence/base/failpoint.hpp"
+#include "persistence/base/text.hpp"
 #include "persistence/images/overlay.hpp"
 #include "vm/cgroup.hpp"
 #include "vm/network/links.hpp"
@@ -23,26 +24,32 @@ using clock = std::chrono::steady_clock;
 constexpr auto call_limit = 5s;
 /// Until a plugged device works inside: mostly the guest's time, which a busy host under TCG stretches.
 constexpr auto device_limit = 20s;
-constexpr auto unplug_limit = 10s;
+constexpr std::chrono::milliseconds unplug_limit = 10s;
+constexpr std::chrono::milliseconds leave_begins = 500ms;  ///< after the exit of a container has been told
 constexpr unsigned queue_size = 1024;
-
-/// "root", then "root2": a pod's machine has several.
-std::string numbered(const char* tag, unsigned count) {
-  return count == 1 ? tag : tag + std::to_string(count);
-}
 
 }  // namespace
 
-result<void> qemu_machine::plug(const std::string& kind, const std::string& name, int fd,
+std::string qemu_machine::tag_for(const std::string& owner, const char* base) {
+  if (owner == record_.id && !devices_.find(base, owner)) return base;
+  return base + std::to_string(devices_.fresh_number());
+}
+
+result<void> qemu_machine::plug(const std::string& kind, const std::string& name, const std::string& owner, int fd,
                                 const std::string& add_backend,
                                 const std::function<json(const plugged_device&)>& backend_options,
                                 const std::function<json(const plugged_device&)>& device_options,
                                 const std::string& remove_backend) {
   plugged_device device;
   {
-    const std::lock_guard guard(devices_lock_);
-    ARCA_TRY(taken, devices_.take(kind, name));
-    device = taken;
+    std::unique_lock guard(devices_lock_);
+    auto taken = devices_.take(kind, name, owner);
+    // A container that has just ended gives its ports back soon.
+    while (!taken && taken.error().code() == errc::unavailable &&
+           left_.wait_for(guard, leaving_.empty() ? leave_begins : unplug_limit) == std::cv_status::no_timeout)
+      taken = devices_.take(kind, name, owner);
+    if (!taken) return fail(taken.error());
+    device = *taken;
   }
   bool has_backend = false;
   const auto plugged = [&]() -> result<void> {
@@ -61,15 +68,30 @@ result<void> qemu_machine::plug(const std::string& kind, const std::string& name
   return save_record();
 }
 
+result<void> qemu_machine::unplug(const plugged_device& device, const std::string& remove_backend) {
+  // The guest's kernel lets the device go; before that nobody can.
+  const auto ask = [&] {
+    return qmp_->call_until("device_del", {{"id", device.id}}, "DEVICE_DELETED", device.id, unplug_limit);
+  };
+  auto gone = ask();
+  if (!gone && gone.error().code() == errc::timeout) gone = ask();  // a guest may miss the first request
+  if (!gone) return gone;
+  ARCA_CHECK(qmp_->call(remove_backend, {{"id", device.backend()}}, call_limit));
+  const std::lock_guard guard(devices_lock_);
+  devices_.free(device.id);
+  left_.notify_all();
+  return save_record();
+}
+
 // ---- network
 
-result<void> qemu_machine::attach_nic(const nic_spec& nic) {
+result<void> qemu_machine::attach_nic(const std::string& owner, const nic_spec& nic) {
   const auto since = clock::now();
   {
     ARCA_TRY(tap, net::create_tap({nic.bridge, nic.host_name, nic.mtu}));
     failpoint::reached("nic");
     ARCA_CHECK(plug(
-        "nic", nic.name, tap.get(), "netdev_add",
+        "nic", nic.name, owner, tap.get(), "netdev_add",
         [](const plugged_device& d) {
           // The name is what getfd gave the descriptor. vhost-net is a kernel module that few hosts have loaded.
           return json{{"type", "tap"}, {"id", d.backend()}, {"fd", d.backend()}, {"vhost", false}};
@@ -92,42 +114,33 @@ result<void> qemu_machine::attach_nic(const nic_spec& nic) {
   inside.gateway4 = nic.gateway4;
   inside.gateway6 = nic.gateway6;
   inside.mtu = nic.mtu;
+  if (owner != record_.id) inside.container = owner;
   ARCA_CHECK(wait_for<void>([&](auto done) { client_->configure_interface(inside, device_limit, std::move(done)); }));
   stage("nic", since);
   return {};
 }
 
-result<void> qemu_machine::detach_nic(const std::string& name) {
+result<void> qemu_machine::detach_nic(const std::string& owner, const std::string& name) {
   std::optional<plugged_device> device;
   {
     const std::lock_guard guard(devices_lock_);
-    device = devices_.find(name);
+    device = devices_.find(name, owner);
   }
   if (!device) return fail(errc::not_found, "the virtual machine has no network device " + name);
-  // The guest's kernel removes the interface with its device; before that nobody can.
-  const auto unplug = [&] {
-    return qmp_->call_until("device_del", {{"id", device->id}}, "DEVICE_DELETED", device->id, unplug_limit);
-  };
-  auto gone = unplug();
-  if (!gone && gone.error().code() == errc::timeout) gone = unplug();  // a guest may miss the first request
-  if (!gone) return gone;
-  ARCA_CHECK(qmp_->call("netdev_del", {{"id", device->backend()}}, call_limit));
-  const std::lock_guard guard(devices_lock_);
-  devices_.free(device->id);
-  return save_record();
+  return unplug(*device, "netdev_del");
 }
 
 // ---- files
 
-void qemu_machine::watch_share(const child_process& server) {
+void qemu_machine::watch_share(const share_server& server) {
   auto hypervisor = std::make_shared<unique_fd>(fcntl(qemu_.pidfd.get(), F_DUPFD_CLOEXEC, 3));
   // A guest whose share's server is gone hangs in uninterruptible reads: better no machine than that one.
-  backend_.exits().once(server.pidfd.get(), [hypervisor] {
-    if (*hypervisor) send_signal(hypervisor->get(), SIGKILL);
+  backend_.exits().once(server.process.pidfd.get(), [hypervisor, wanted = server.may_end] {
+    if (!*wanted && *hypervisor) send_signal(hypervisor->get(), SIGKILL);
   });
 }
 
-result<void> qemu_machine::serve_share(const share_plan& plan) {
+result<void> qemu_machine::serve_share(const std::string& owner, const share_plan& plan) {
   ARCA_TRY(program, backend_.virtiofsd());
   ARCA_TRY(members, cgroup_tree::host().create_leaf(identity_.cgroup));
   auto with_group = plan;
@@ -137,12 +150,12 @@ result<void> qemu_machine::serve_share(const share_plan& plan) {
   {
     const std::lock_guard guard(devices_lock_);
     failpoint::reached("virtiofsd");
-    watch_share(share.process);
-    record_.processes.push_back({"virtiofsd-" + plan.tag, share.process.pid, share.process.start_time});
-    share_servers_.push_back(std::move(share.process));
+    record_.processes.push_back({"virtiofsd-" + plan.tag, share.process.pid, share.process.start_time, owner});
+    share_servers_.push_back({plan.tag, std::move(share.process)});
+    watch_share(share_servers_.back());
   }
   return plug(
-      "share", plan.tag, share.socket.get(), "chardev-add",
+      "share", plan.tag, owner, share.socket.get(), "chardev-add",
       [](const plugged_device& d) {
         const json address = {{"type", "fd"}, {"data", {{"str", d.backend()}}}};
         return json{{"id", d.backend()},
@@ -160,56 +173,57 @@ result<void> qemu_machine::mount_inside(const agent_mount& what) {
   return wait_for<void>([&](auto done) { client_->mount(what, device_limit, std::move(done)); });
 }
 
-result<machine::attached_rootfs> qemu_machine::attach_rootfs(const rootfs_spec& rootfs) {
+result<machine::attached_rootfs> qemu_machine::attach_rootfs(member_files& of, const rootfs_spec& rootfs) {
   const auto since = clock::now();
   images::overlay_spec overlay;
   overlay.lower = rootfs.lower;
   overlay.upper = rootfs.upper;
   overlay.work = rootfs.work;
   // A read-only container still needs mount points made in it: the launcher sets the flag when they are there.
-  attached_rootfs attached;
+  machine::attached_rootfs attached;
   ARCA_TRY(root, images::mount_overlay(overlay));
   share_plan plan;
   plan.dir = identity_.dir;
   plan.cache = share_cache::exclusive;
   {
     const std::lock_guard guard(devices_lock_);
-    plan.tag = numbered(vm_start::rootfs_tag, ++rootfs_count_);
+    plan.tag = tag_for(of.owner, vm_start::rootfs_tag);
   }
   unique_fd tree(fcntl(root.get(), F_DUPFD_CLOEXEC, 3));
   if (!tree) return fail_errno("a descriptor of the root file system");
   attached.root = std::move(root);
   attached.token = plan.tag;
-  rootfs_ready_ = std::async(std::launch::async,
-                             [this, plan = std::move(plan), tree = std::move(tree), since]() mutable -> result<void> {
-                               plan.entries.push_back({tree.get(), "", true});
-                               ARCA_CHECK(serve_share(plan));
-                               agent_mount mount;
-                               mount.type = "virtiofs";
-                               mount.source = plan.tag;
-                               mount.token = plan.tag;
-                               ARCA_CHECK(mount_inside(mount));
-                               stage("rootfs", since);
-                               return {};
-                             });
+  of.rootfs = std::async(
+      std::launch::async,
+      [this, owner = of.owner, plan = std::move(plan), tree = std::move(tree), since]() mutable -> result<void> {
+        plan.entries.push_back({tree.get(), "", true});
+        ARCA_CHECK(serve_share(owner, plan));
+        agent_mount mount;
+        mount.type = "virtiofs";
+        mount.source = plan.tag;
+        mount.token = plan.tag;
+        ARCA_CHECK(mount_inside(mount));
+        stage("rootfs", since);
+        return {};
+      });
   return attached;
 }
 
-result<unique_fd> qemu_machine::open_root(int64_t) {
+result<unique_fd> qemu_machine::open_root(const std::string& owner) const {
   const std::lock_guard guard(devices_lock_);
   for (const auto& p : record_.processes) {
-    if (p.name != std::string("virtiofsd-") + vm_start::rootfs_tag) continue;
+    if (p.owner != owner || !starts_with(p.name, std::string("virtiofsd-") + vm_start::rootfs_tag)) continue;
     // Its server has made it its own root.
     unique_fd root(::open(("/proc/" + std::to_string(p.pid) + "/root").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (root && start_time_of(static_cast<pid_t>(p.pid)) == p.start_time) return root;
   }
-  return fail(errc::conflict, "container " + identity_.id + " is not running");
+  return fail(errc::conflict, "container " + owner + " is not running");
 }
 
-result<std::string> qemu_machine::share(unique_fd source, bool read_only, bool recursive) {
+result<std::string> qemu_machine::share(member_files& of, unique_fd source, bool read_only, bool recursive) {
   const unsigned flags =
       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? unsigned{AT_RECURSIVE} : 0u);
-  waiting_share next;
+  member_files::waiting_share next;
   next.tree.reset(static_cast<int>(syscall(SYS_open_tree, source.get(), "", flags)));
   if (!next.tree) return fail_errno("clone of a mount");
   if (read_only) {
@@ -226,33 +240,29 @@ result<std::string> qemu_machine::share(unique_fd source, bool read_only, bool r
   next.recursive = recursive;
   const std::lock_guard guard(devices_lock_);
   next.name = std::to_string(++share_count_);
-  waiting_shares_.push_back(std::move(next));
+  of.waiting.push_back(std::move(next));
   return "share-" + std::to_string(share_count_);
 }
 
-result<void> qemu_machine::finish_rootfs() {
-  return rootfs_ready_.valid() ? rootfs_ready_.get() : result<void>{};
-}
-
-result<void> qemu_machine::finish_shares() {
-  const auto shared = serve_waiting_shares();
-  const auto root = finish_rootfs();
+result<void> qemu_machine::finish_shares(member_files& of) {
+  const auto shared = serve_waiting_shares(of);
+  const auto root = of.rootfs.valid() ? of.rootfs.get() : result<void>{};
   return root ? shared : root;
 }
 
-result<void> qemu_machine::serve_waiting_shares() {
+result<void> qemu_machine::serve_waiting_shares(member_files& of) {
   const auto since = clock::now();
-  std::vector<waiting_share> shares;
+  std::vector<member_files::waiting_share> shares;
   share_plan plan;
   {
     const std::lock_guard guard(devices_lock_);
-    shares = std::exchange(waiting_shares_, {});
+    shares = std::exchange(of.waiting, {});
     if (shares.empty()) return {};
-    plan.tag = numbered(vm_start::shares_tag, ++served_count_);
+    plan.tag = tag_for(of.owner, vm_start::shares_tag);
   }
   plan.dir = identity_.dir;
   for (const auto& s : shares) plan.entries.push_back({s.tree.get(), s.name, s.is_folder});
-  ARCA_CHECK(serve_share(plan));
+  ARCA_CHECK(serve_share(of.owner, plan));
   const auto folder = std::string(vm_start::machine_dir) + '/' + plan.tag;
   agent_mount whole;
   whole.type = "virtiofs";

@@ -15,14 +15,14 @@ constexpr auto agent_limit = 1s;
 constexpr int end_ms = 2000, cgroup_patience_ms = 4000;
 }  // namespace
 
-result<void> qemu_machine::kill_containers() {
+result<void> qemu_machine::kill_container(const std::string& owner) {
   if (!qemu_.pidfd || has_ended(qemu_.pidfd.get())) return {};
   if (client_ && qmp_) {
     if (paused_.exchange(false)) (void)qmp_->call("cont", json::object(), agent_limit);
-    const auto sent = wait_for<void>(
-        [&](auto done) { client_->signal(identity_.id, "init", SIGKILL, true, agent_limit, std::move(done)); });
+    const auto sent =
+        wait_for<void>([&](auto done) { client_->signal(owner, "init", SIGKILL, true, agent_limit, std::move(done)); });
     if (sent || sent.error().code() == errc::not_found) return {};
-    log::warn("virtual machine is killed: its agent does not end the container", log::kv("container", identity_.id),
+    log::warn("virtual machine is killed: its agent does not end the container", log::kv("container", owner),
               log::kv("reason", sent.error().message()));
   }
   kill();
@@ -41,12 +41,11 @@ void qemu_machine::destroy() {
   const auto& tree = cgroup_tree::host();
   (void)tree.kill(identity_.cgroup);  // also what was started before it had a descriptor
   if (qemu_.pidfd) wait_for_end(qemu_.pidfd.get(), end_ms);
-  (void)finish_rootfs();  // it fails soon: QEMU is gone
   {
     const std::lock_guard guard(devices_lock_);
     for (const auto& server : share_servers_) {
-      send_signal(server.pidfd.get(), SIGKILL);
-      wait_for_end(server.pidfd.get(), end_ms);
+      send_signal(server.process.pidfd.get(), SIGKILL);
+      wait_for_end(server.process.pidfd.get(), end_ms);
     }
   }
   failpoint::reached("agent-ended");

@@ -52,8 +52,23 @@ std::string container_plan::build(const std::string& id) const {
   oci::resolved_user user;
   user.groups = {0};
   user.home = "/root";
-  auto spec = oci::build_spec(
-      {id, config, host_config, args, user, mounts, "", "", "", "", cgroup, {}, false, "", oci::this_host()});
+  auto spec = oci::build_spec({id,
+                               config,
+                               host_config,
+                               args,
+                               user,
+                               mounts,
+                               "",
+                               "",
+                               "",
+                               "",
+                               cgroup,
+                               {},
+                               false,
+                               joined,
+                               joined_shm,
+                               {},
+                               oci::this_host()});
   INFO((spec ? "" : spec.error().message()));
   REQUIRE(spec);
   return spec->json;

@@ -33,6 +33,8 @@ struct container_plan {
   nlohmann::json host_config = {{"ShmSize", 1 << 20}, {"CgroupnsMode", "host"}};
   std::string cgroup;
   std::vector<oci::mount_input> mounts;
+  std::map<std::string, std::string> joined;  ///< as in oci::spec_inputs
+  std::string joined_shm;
   std::string build(const std::string& id) const;
 };
 

@@ -158,7 +158,7 @@ class service final : public pb::Agent::Service {
     return event;
   }
 
-  Status Events(ServerContext* c, const pb::Empty*, grpc::ServerWriter<pb::Event>* out) override {
+  Status Events(ServerContext* c, const pb::EventsRequest*, grpc::ServerWriter<pb::Event>* out) override {
     const auto me = all_.container();
     const bool mine = wish_.what == "Events";
     const auto is = [&](const char* how) { return mine && wish_.how == how; };

@@ -30,10 +30,6 @@ inline void must(const result<void>& value) {
   if (!value) FAIL(value.error().message());
 }
 
-inline qemu_machine& vm_of(const std::unique_ptr<machine>& box) {
-  return dynamic_cast<qemu_machine&>(*box);
-}
-
 inline std::string stages_of(const machine& box) {
   std::string text;
   const auto record = must(read_machine_record(box.identity().dir));
