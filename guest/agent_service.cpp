@@ -77,7 +77,7 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
   unique_fd listener;
   std::unique_ptr<grpc::Server> server;
   std::map<std::string, connection> connections;  // by gRPC's name of the peer
-  std::map<std::string, event_stream*> events;  // by container; "": of all
+  std::map<std::string, event_stream*> events;    // by container; "": of all
   using relay_stream = push_stream<pb::RelayedConnection>;
   relay_stream* relayed = nullptr;
   size_t tunnels = 0;  ///< open calls that carry bytes

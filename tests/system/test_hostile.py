@@ -8,6 +8,7 @@ deadline of a minute.
 """
 import os
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -15,7 +16,7 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from arca_engine import SANITIZED, main, wait_for  # noqa: E402
+from arca_engine import BIN, SANITIZED, main, wait_for  # noqa: E402
 from hostile import NEIGHBOUR, World  # noqa: E402
 
 ALL = os.environ.get("ARCA_HOSTILE") == "all" or os.environ.get("ARCA_RUNTIME") == "vm"
@@ -407,10 +408,7 @@ class Namespace(Hostile):
 
 # In a virtual machine: wish, words of the start's error
 VM_REFUSED = (
-    ("Tunnel:early", r"something else than a tunnel's data"),
     ("Hello:version", r"the machine's agent speaks protocol 77, not 1"),
-    ("Tunnel:target", r"something else than a tunnel's data"),
-    ("Tunnel:never", r"does not answer"),
     ("Mount:error", r"hostile"),
     ("Mount:never", r"does not answer"),
     ("CreateContainer:error", r"hostile"),
@@ -436,15 +434,38 @@ def console_is_bounded(w, cid):
     assert largest < 16 << 20, largest
 
 
+def dialled(words=None):
+    """What comes of a connection that leads inside: the words of its refusal, or nothing for a while."""
+    def look(w, cid):
+        with subprocess.Popen([BIN + "/arca", "machine", "dial", "--socket-path", w.e.sock, cid, "tcp:127.0.0.1:1"], stdin=subprocess.PIPE,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as client:
+            try:
+                client.wait(60 if words else 2)
+            except subprocess.TimeoutExpired:
+                client.kill()
+                assert not words, "still there"
+            told = client.stderr.read().decode()
+            assert not words or (client.returncode != 0 and re.search(words, told)), (client.returncode, told)
+    return look
+
+
 VM_RUNS = (
     ("console:flood", console_is_bounded, {}),
     ("Events:endless", a_while, {}),
     ("stdio:endless", log_is_bounded, SMALL_LOG),
     ("stdio:tiny", log_is_bounded, SMALL_LOG),
-    ("Tunnel:giant", a_while, {}),
-    ("Tunnel:after-end", a_while, {}),
-    ("Tunnel:empty", a_while, {}),
-    ("Tunnel:twice", a_while, {}),
+    ("Open:never", a_while, {}),
+    ("Open:giant", a_while, {}),
+    ("Open:nonsense", a_while, {}),
+    ("Open:empty", a_while, {}),
+    ("Open:end", a_while, {}),
+    ("Tunnel:early", dialled(r"something else than a tunnel's data"), {}),
+    ("Tunnel:target", dialled(r"something else than a tunnel's data"), {}),
+    ("Tunnel:never", dialled(r"does not answer"), {}),
+    ("Tunnel:giant", dialled(), {}),
+    ("Tunnel:after-end", dialled(), {}),
+    ("Tunnel:empty", dialled(), {}),
+    ("Tunnel:twice", dialled(), {}),
     ("Signal:never", stop_works, {}),
     ("Signal:lie", stop_works, {}),
     ("Exec:never", exec_hangs, {}),

@@ -38,9 +38,10 @@ void wait_for_ever() {
 
 namespace {
 
-std::unique_ptr<grpc::Server> start_grpc(grpc::Service& service) {
+std::unique_ptr<grpc::Server> start_grpc(grpc::Service& service, grpc::Service* of_stdio = nullptr) {
   grpc::ServerBuilder builder;
   builder.RegisterService(&service);
+  if (of_stdio) builder.RegisterService(of_stdio);
   builder.SetMaxSendMessageSize(-1);
   return builder.BuildAndStart();
 }
@@ -157,7 +158,8 @@ result<void> serve_vm() {
 
   processes all;
   const auto service = make_service(wanted, all, true, [] {});
-  const auto server = start_grpc(*service);
+  const auto of_stdio = make_stdio_service(wanted, all);
+  const auto server = start_grpc(*service, of_stdio.get());
   guest::loop main_loop;
   const auto channel = guest::bridge_port(main_loop, std::move(port), [&](unique_fd connection) {
     grpc::AddInsecureChannelFromFd(server.get(), through_wire(std::move(connection), wanted).release());

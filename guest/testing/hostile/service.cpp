@@ -121,12 +121,18 @@ class service final : public pb::Agent::Service {
   }
   Status Processes(ServerContext* c, const pb::ContainerRef*, pb::ProcessesReply* r) override {
     return act("Processes", c, r, [&] {
-      r->add_pids(getpid());
+      const auto add = [r](int64_t pid) {
+        r->add_pids(pid);
+        auto* facts = r->add_facts();
+        facts->set_pid(pid);
+        facts->set_stat("1 (h) S 0");
+      };
+      add(getpid());
       if (wish_.is("Processes", "negative"))
         for (const int64_t pid : {int64_t{-1}, int64_t{0}, -int64_t{getpid()}, year_one, last_year, int64_t{1} << 32})
-          r->add_pids(pid);
+          add(pid);
       if (wish_.is("Processes", "many"))
-        for (int i = 1; i < 500'000; ++i) r->add_pids(i);
+        for (int i = 1; i < 100'000; ++i) add(i);
     });
   }
   Status Stats(ServerContext* c, const pb::ContainerRef*, pb::StatsReply* r) override {
@@ -196,7 +202,7 @@ class service final : public pb::Agent::Service {
     return Status::OK;
   }
 
-  // ---- tunnels: those of a process's bytes
+  // ---- tunnels: dialled, relayed
 
   using tunnel = grpc::ServerReaderWriter<pb::TunnelData, pb::TunnelData>;
 
@@ -230,7 +236,7 @@ class service final : public pb::Agent::Service {
       while (stream->Write(data)) {
       }
     } else if (is("target")) {
-      data.mutable_target()->set_stdio(true);
+      data.mutable_target()->mutable_tcp()->set_port(1);
       stream->Write(data);
     } else {
       return false;
@@ -238,32 +244,11 @@ class service final : public pb::Agent::Service {
     return true;
   }
 
+  /// Nobody is where a tunnel leads.
   Status Tunnel(ServerContext* c, tunnel* stream) override {
     pb::TunnelData first;
     if (!stream->Read(&first) || !first.has_target() || misbehave(c, stream)) return Status::OK;
-    int ends[2] = {-1, -1};
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return Status::CANCELLED;
-    const unique_fd mine(ends[0]);
-    std::thread([this, fd = ends[1]] { serve_stdio(unique_fd(fd), wish_, all_); }).detach();
-    pb::TunnelData out;
-    out.set_connected(true);
-    stream->Write(out);
-    std::thread reader([&] {
-      pb::TunnelData in;
-      while (stream->Read(&in) && in.has_data())
-        if (::send(mine.get(), in.data().data(), in.data().size(), MSG_NOSIGNAL) < 0) break;
-      ::shutdown(mine.get(), SHUT_RDWR);
-    });
-    std::string bytes(64 << 10, '\0');
-    for (ssize_t n = 0; (n = ::recv(mine.get(), bytes.data(), bytes.size(), 0)) > 0;) {
-      out.set_data(bytes.substr(0, static_cast<size_t>(n)));
-      if (!stream->Write(out)) break;
-    }
-    out.set_end(true);
-    stream->Write(out);
-    c->TryCancel();
-    reader.join();
-    return Status::OK;
+    return {grpc::StatusCode::UNAVAILABLE, "Connection refused"};
   }
 
   const wish wish_;
@@ -273,7 +258,64 @@ class service final : public pb::Agent::Service {
   std::atomic<int> hellos_ = 0;
 };
 
+/// The bytes of processes in a virtual machine.
+class stdio_service final : public pb::StdioStream::Service {
+ public:
+  stdio_service(wish wanted, processes& all) : wish_(std::move(wanted)), all_(all) {}
+
+ private:
+  using stream_type = grpc::ServerReaderWriter<pb::Chunk, pb::Chunk>;
+
+  Status Open(ServerContext* c, stream_type* stream) override {
+    const auto is = [&](const char* how) { return wish_.is("Open", how); };
+    pb::Chunk out;
+    if (is("never")) {
+      while (!c->IsCancelled()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    } else if (is("giant")) {
+      out.set_data(std::string(3 << 20, 'g'));
+      stream->Write(out);
+    } else if (is("nonsense")) {
+      out.GetReflection()->MutableUnknownFields(&out)->AddVarint(2, 7);
+      stream->Write(out);
+    } else if (is("empty")) {
+      while (stream->Write(out)) {
+      }
+    } else if (!is("end")) {
+      carry(c, stream);
+    }
+    return Status::OK;
+  }
+
+  void carry(ServerContext* c, stream_type* stream) {
+    int ends[2] = {-1, -1};
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return;
+    const unique_fd mine(ends[0]);
+    std::thread([this, fd = ends[1]] { serve_stdio(unique_fd(fd), wish_, all_); }).detach();
+    std::thread reader([&] {
+      pb::Chunk in;
+      while (stream->Read(&in))
+        if (::send(mine.get(), in.data().data(), in.data().size(), MSG_NOSIGNAL) < 0) break;
+      ::shutdown(mine.get(), SHUT_RDWR);
+    });
+    std::string bytes(64 << 10, '\0');
+    pb::Chunk out;
+    for (ssize_t n = 0; (n = ::recv(mine.get(), bytes.data(), bytes.size(), 0)) > 0;) {
+      out.set_data(bytes.substr(0, static_cast<size_t>(n)));
+      if (!stream->Write(out)) break;
+    }
+    c->TryCancel();
+    reader.join();
+  }
+
+  const wish wish_;
+  processes& all_;
+};
+
 }  // namespace
+
+std::unique_ptr<grpc::Service> make_stdio_service(const wish& wanted, processes& all) {
+  return std::make_unique<stdio_service>(wanted, all);
+}
 
 std::unique_ptr<grpc::Service> make_service(const wish& wanted, processes& all, bool own_kernel,
                                             std::function<void()> configured) {

@@ -14,4 +14,7 @@ namespace arca::hostile {
 std::unique_ptr<grpc::Service> make_service(const wish& wanted, processes& all, bool own_kernel,
                                             std::function<void()> configured);
 
+/// Of a virtual machine alone.
+std::unique_ptr<grpc::Service> make_stdio_service(const wish& wanted, processes& all);
+
 }  // namespace arca::hostile
