@@ -32,7 +32,12 @@ class exec_session : public tracked<exec_actor::base> {
         container_(std::move(container)),
         id_(std::move(id)),
         config_(nlohmann::json::parse(exec_config, nullptr, false)),
-        machine_(std::move(machine)) {}
+        machine_(std::move(machine)) {
+    // A machine that ends under a call to its agent answers nobody any more.
+    set_down_handler([this](caf::down_msg&) {
+      not_started({errc::conflict, "container " + container_.record->id + " is not running"});
+    });
+  }
 
   behavior_type make_behavior() override {
     return {
@@ -61,6 +66,7 @@ class exec_session : public tracked<exec_actor::base> {
 
   void on_exit() override {
     machine_ = nullptr;
+    not_started({errc::conflict, "container " + container_.record->id + " is not running"});
     container_ = {};
   }
 
@@ -113,23 +119,29 @@ class exec_session : public tracked<exec_actor::base> {
     s.container_id = container_.record->id;
     s.process_id = id_;
     s.process = process.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    give_up_ = [this, promise, request, answer](const error& why) mutable {
+      const auto text = lower(why.message());
+      exited(text.find("permission denied") != std::string::npos ? 126
+             : why.code() == errc::invalid_argument              ? 127
+                                                                 : 128);
+      if (auto unused = s_.ctx.streams->take(answer.stream); unused && unused->output) unused->output->abort();
+      refuse(request, why, promise);
+    };
+    monitor(machine_);
     this->request(machine_, caf::infinite, std::move(s))
         .then(
             [this, promise, answer](const process_started& started) mutable {
+              if (!std::exchange(give_up_, nullptr)) return;
               if (status_ == status::starting) status_ = status::running;
               pid_ = started.pid;
               promise.deliver(std::move(answer));
             },
-            [this, promise, request, answer](caf::error& e) mutable {
-              const auto why = from_caf(e);
-              const auto text = lower(why.message());
-              exited(text.find("permission denied") != std::string::npos ? 126
-                     : why.code() == errc::invalid_argument              ? 127
-                                                                         : 128);
-              if (auto unused = s_.ctx.streams->take(answer.stream); unused && unused->output) unused->output->abort();
-              refuse(request, why, promise);
-            });
+            [this](caf::error& e) { not_started(from_caf(e)); });
     return promise;
+  }
+
+  void not_started(const error& why) {
+    if (const auto give_up = std::exchange(give_up_, nullptr)) give_up(why);
   }
 
   /// A client that attaches gets the reason as output, after the upgrade, as Docker does; one that detaches as the
@@ -197,6 +209,7 @@ class exec_session : public tracked<exec_actor::base> {
   machine_actor machine_;
   std::shared_ptr<process_io> io_;
   status status_ = status::created;
+  std::function<void(const error&)> give_up_;  ///< while the start is asked for
   std::optional<int32_t> exit_code_;
   int64_t pid_ = 0;
 };

@@ -46,13 +46,12 @@ def exec_works(w, cid):
 
 
 def exec_hangs(w, cid):
-    begin = time.monotonic()
     thread = threading.Thread(target=lambda: w.exec(cid))
     thread.start()
     time.sleep(0.5)
     w.remove(cid)
     thread.join(10)
-    assert not thread.is_alive() and time.monotonic() - begin < 12, "the exec outlives its container"
+    assert not thread.is_alive(), "the exec outlives its container"
 
 
 def top_fails(words):
@@ -485,7 +484,7 @@ class VirtualMachine(Hostile):
     @classmethod
     def setUpClass(cls):
         if SANITIZED:
-            raise unittest.SkipTest("the agent of such a build is not static")
+            raise unittest.SkipTest("the limits are those of a Release build")
         super().setUpClass()
 
     def test_a_start_that_is_refused(self):

@@ -33,7 +33,7 @@ MEMORY = 192
 def setUpModule():
     global ENGINE
     if SANITIZED:
-        raise unittest.SkipTest("the agent of such a build is not static")
+        raise unittest.SkipTest("the limits are those of a Release build")
     ENGINE = Engine(config={"default-runtime": "vm"})
     ENGINE.__enter__()
     ENGINE.docker("load", "-i", busybox_archive(ENGINE.dir + "/busybox.tar"))

@@ -34,7 +34,7 @@ NOT_ANSWERED = r"did not answer and was killed|" + UNEXPECTED
 def setUpModule():
     global ENGINE, INITRD
     if SANITIZED:
-        raise unittest.SkipTest("the agent of such a build is not static")
+        raise unittest.SkipTest("the limits are those of a Release build")
     ENGINE = Engine(config={"default-runtime": "vm", "vm-accelerator": "tcg"})
     INITRD = hostile_guest(ENGINE.data)
     ENGINE.__enter__()
