@@ -1,4 +1,6 @@
 // Taking a machine over that an earlier daemon, or an earlier actor, made.
+#include <algorithm>
+
 #include "actors/machine/machine.hpp"
 #include "actors/machine/machine_views.hpp"
 #include "persistence/base/log.hpp"
@@ -17,6 +19,20 @@ struct adopt_outcome {
   std::shared_ptr<const launch::order> order;
   std::optional<error> gone;
 };
+
+struct lost_stream {
+  std::string process_id;
+  uint64_t binding = 0;
+  std::shared_ptr<process_io> io;
+  unique_fd socket;  ///< empty: not connected
+};
+
+result<void> connect_and_pause(vm::machine& box, const std::string& id, std::vector<lost_stream>& streams) {
+  for (auto& each : streams)
+    if (auto socket = box.connect_stdio(id, each.process_id, each.io->next_sequence()))
+      each.socket = std::move(*socket);
+  return box.pause();
+}
 
 result<adopt_outcome> take_over(const machine_backends& backends, const adopt_machine& request,
                                 const std::string& container_dir) {
@@ -84,6 +100,12 @@ void machine::adopted(adopted_promise promise, const vm::agent_hello& hello) {
   adopted_machine answer;
   answer.details = machines::details_of(*box_, {});
   std::optional<vm::agent_exit> init_exit;
+  // A virtual machine that was paused has been let go on for this: it is paused again when its streams are connected.
+  const bool over = std::ranges::any_of(hello.processes, [this](const vm::agent_process& p) {
+    return p.container_id == id_ && p.process_id == "init" && p.exit;
+  });
+  const bool pause_again = paused_ && !over && !box_->on_host_kernel();
+  const auto streams = std::make_shared<std::vector<lost_stream>>();
   for (const auto& p : hello.processes) {
     if (p.container_id != id_) continue;
     if (p.process_id != "init" && p.exit) {
@@ -98,7 +120,7 @@ void machine::adopted(adopted_promise promise, const vm::agent_hello& hello) {
     auto& state = processes_[p.process_id];
     if (p.process_id == "init") {
       answer.running = !p.exit;
-      answer.paused = p.paused;
+      answer.paused = p.paused || pause_again;
       answer.pid = host_pid(p.pid);
       answer.started_at = p.started_at;
       pid_ = p.exit ? 0 : p.pid;
@@ -107,13 +129,31 @@ void machine::adopted(adopted_promise promise, const vm::agent_hello& hello) {
     state.io = ctx_.processes->find(id_, p.process_id);
     // The output of an exec whose client went with the old daemon is read and dropped, or it would block.
     if (!state.io) state.io = process_io::make(*ctx_.stdio, {});
-    reconnect(p.process_id);
+    if (pause_again)
+      streams->push_back({p.process_id, state.binding = ++bindings_, state.io, unique_fd()});
+    else
+      reconnect(p.process_id);
   }
   if (!processes_.contains("init")) {
     // It has a machine but no container: the daemon stopped between the two.
     promise.deliver(caf_error(errc::gone, "the daemon stopped while the container was being started"));
     return close();
   }
+  if (pause_again)
+    return offload(
+        this, *ctx_.port, *ctx_.pool, [box = box_, id = id_, streams] { return connect_and_pause(*box, id, *streams); },
+        [this, promise, answer, streams](const result<void>& paused) mutable {
+          for (auto& each : *streams) {
+            if (processes_[each.process_id].binding != each.binding) continue;
+            if (each.socket)
+              bind(each.process_id, std::move(each.socket), each.io);
+            else
+              reconnect(each.process_id);
+          }
+          paused_ = answer.paused = paused.has_value();
+          promise.deliver(std::move(answer));
+          watch();
+        });
   if (!init_exit) {
     promise.deliver(std::move(answer));
     return watch();

@@ -350,7 +350,8 @@ constexpr field machine_fields[] = {{"Kind", &string_type},
                                     {"Accelerator", &string_type},
                                     {"Guest", &string_type},
                                     {"Stages", &raw_type},
-                                    {"EngineStages", &raw_type}};
+                                    {"EngineStages", &raw_type},
+                                    {"Unresponsive", &bool_type, omit}};
 constexpr schema machine = object("arca.Machine", machine_fields);
 constexpr field inspect_fields[] = {{"Id", &string_type},
                                     {"Created", &string_type},

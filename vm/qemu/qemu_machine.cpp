@@ -290,13 +290,12 @@ result<void> qemu_machine::adopt(int deadline_ms) {
   for (const auto* log : {machine_file::console, machine_file::qemu_log})
     backend_.logs().add(identity_.dir + '/' + log);
 
-  // A paused machine's agent cannot answer. It runs for the handshake, some milliseconds, and is stopped again.
+  // A paused machine's agent cannot answer. It goes on, until whoever knows that it was paused pauses it again.
   ARCA_TRY(status, qmp_->call("query-status", json::object(), call_limit));
-  const bool was_paused = status.is_object() && status.contains("status") && status["status"] == "paused";
-  if (was_paused) ARCA_CHECK(qmp_->call("cont", json::object(), call_limit));
+  if (status.is_object() && status.contains("status") && status["status"] == "paused")
+    ARCA_CHECK(qmp_->call("cont", json::object(), call_limit));
   ARCA_CHECK(greet(left_ms(end)));
   resume_relays();
-  if (was_paused) return pause();
   return {};
 }
 
