@@ -327,7 +327,7 @@ grpc::Status machine_fixture::exec(const pb::ExecRequest& request) {
 pb::Exit machine_fixture::wait(const std::string& process) {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
-  const auto reader = stub->Events(&context, pb::Empty());
+  const auto reader = stub->Events(&context, pb::EventsRequest());
   for (pb::Event event; reader->Read(&event);) {
     if (event.has_oom()) saw_oom = true;
     if (event.container_id() != id || event.process_id() != process || !event.has_exit()) continue;

@@ -343,7 +343,7 @@ class Hung(unittest.TestCase):
 
     def test_a_machine_that_stands_still_is_seen(self):
         for name in ("hung", "other", "paused"):
-            ENGINE.docker("run", "-d", "--name", name, "busybox", "sleep", "1000")
+            ENGINE.docker("run", "-d", "--name", name, "busybox", "sh", "-c", "echo said; exec sleep 1000")
         self.addCleanup(ENGINE.docker, "rm", "-f", "hung", "other", "paused")
         ENGINE.docker("pause", "paused")
         qemu = inspect("hung")["State"]["Pid"]
@@ -365,8 +365,14 @@ class Hung(unittest.TestCase):
         ENGINE.docker("kill", "hung")
         self.assertLess(time.monotonic() - begin, 5)
         self.assertEqual(inspect("hung")["State"]["ExitCode"], 137)
+        # A paused one stays so beyond its daemon, and nothing of it is lost.
+        ENGINE.kill9()
+        ENGINE.start()
+        wait_for(lambda: ENGINE.log().count("container adopted") >= 2, 20, "the adoption")
+        self.assertEqual(inspect("paused")["State"]["Status"], "paused")
         ENGINE.docker("unpause", "paused")
         self.assertEqual(ENGINE.docker("exec", "paused", "echo", "on").out, "on\n")
+        self.assertEqual(ENGINE.docker("logs", "paused").out, "said\n")
 
 
 if __name__ == "__main__":
