@@ -122,7 +122,7 @@ caf::result<void> machine::set_up_emulator(const set_up_machine_emulator& r) {
   return own_call([what = std::move(what)](auto& agent, auto done) { agent.set_up_emulator(what, call_limit, done); });
 }
 caf::result<void> machine::configure_interface(const configure_machine_interface& r) {
-  vm::agent_interface nic{r.name, r.mac, r.gateway4, r.gateway6, r.addresses, r.mtu};
+  vm::agent_interface nic{r.name, r.mac, r.gateway4, r.gateway6, r.addresses, r.mtu, {}};
   return own_call([nic = std::move(nic)](auto& agent, auto done) { agent.configure_interface(nic, call_limit, done); });
 }
 caf::result<void> machine::set_interface(const set_machine_interface& r) {

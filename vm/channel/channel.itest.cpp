@@ -323,7 +323,7 @@ TEST_CASE("a machine's file systems, sysctls and devices") {
           }),
           errc::not_found);
 
-  agent_interface nic{"eth0", "02:42:ac:11:00:02", "172.17.0.1", "", {"172.17.0.2/16"}, 1400};
+  agent_interface nic{"eth0", "02:42:ac:11:00:02", "172.17.0.1", "", {"172.17.0.2/16"}, 1400, {}};
   fine(call([&](auto done) { agent->configure_interface(nic, limit, done); }));
   fine(call([&](auto done) { agent->configure_interface(nic, limit, done); }));
   nic.name = "lan0";
