@@ -10,6 +10,10 @@ namespace {
 using namespace std::chrono_literals;
 constexpr int adopt_ms = 3000;
 constexpr auto hello_limit = 3000ms;
+/// Of machines with a kernel of their own: twenty of them on two cores, emulated, all answer a new daemon at once, and
+/// one that is given up is killed.
+constexpr int adopt_vm_ms = 30'000;
+constexpr auto hello_vm_limit = 30'000ms;
 constexpr size_t most_adopted = 4096;  ///< processes of one machine: each gets a connection
 
 struct adopt_outcome {
@@ -34,7 +38,7 @@ result<adopt_outcome> take_over(const machine_backends& backends, const adopt_ma
   if (kind == backends.end()) return fail(errc::gone, "this daemon has no machines of kind " + identity->kind);
   out.backend = kind->second;
   out.box = hold(kind->second, kind->second->reopen(*identity));
-  if (auto adopted = out.box->adopt(adopt_ms); !adopted) {
+  if (auto adopted = out.box->adopt(out.box->on_host_kernel() ? adopt_ms : adopt_vm_ms); !adopted) {
     out.gone = adopted.error();
     (void)machines::keep_boot_log(*out.box, container_dir);
     // What the agent cannot end any more: nothing of it may run on without an owner.
@@ -66,9 +70,8 @@ caf::result<adopted_machine> machine::adopt(const adopt_machine& request) {
         order_ = std::move(out->order);
         if (out->gone) return found_dead(promise, *out->gone);
         call_agent<vm::agent_hello>(
-            [generation = backend_->generation()](vm::agent_client& agent, auto done) {
-              agent.hello(generation, hello_limit, std::move(done));
-            },
+            [generation = backend_->generation(), limit = box_->on_host_kernel() ? hello_limit : hello_vm_limit](
+                vm::agent_client& agent, auto done) { agent.hello(generation, limit, std::move(done)); },
             [this, promise](result<vm::agent_hello> hello) mutable {
               if (!hello) return found_dead(promise, hello.error());
               if (hello->processes.size() > most_adopted)
