@@ -9,6 +9,9 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr int adopt_ms = 3000;
+/// Of machines with a kernel of their own: twenty of them on two cores, emulated, all answer a new daemon at once, and
+/// one that is given up is killed.
+constexpr int adopt_vm_ms = 30'000;
 constexpr auto quick_limit = 3000ms;
 constexpr size_t most_adopted = 4096;  ///< processes of one machine: each gets a connection
 
@@ -35,7 +38,7 @@ result<adopt_outcome> take_over(const machine_backends& backends, const adopt_ma
   if (kind == backends.end()) return fail(errc::gone, "this daemon has no machines of kind " + identity->kind);
   out.backend = kind->second;
   out.box = hold(kind->second, kind->second->reopen(*identity));
-  if (auto adopted = out.box->adopt(adopt_ms); adopted) {
+  if (auto adopted = out.box->adopt(out.box->on_host_kernel() ? adopt_ms : adopt_vm_ms); adopted) {
     out.hello = std::move(*adopted);
   } else {
     out.gone = adopted.error();

@@ -194,8 +194,8 @@ void process::abandon() {
   if (writer_) writer_->close();
 }
 
-/// The process is over, but what it wrote may still lie in the socket: it goes to the log. Not more than a socket holds:
-/// an agent may write without end.
+/// The process is over, but what it wrote may still lie in the socket: it goes to the log. Not more than a socket
+/// holds: an agent may write without end.
 void process::begin_finish() {
   if (finishing_) return;
   finishing_ = true;
