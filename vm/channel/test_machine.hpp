@@ -3,10 +3,12 @@
 #pragma once
 #include <sys/types.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "persistence/base/text.hpp"
 #include "persistence/base/unique_fd.hpp"
 #include "vm/agent_client.hpp"
 
@@ -39,5 +41,26 @@ class test_machine {
   pid_t pid_ = -1;
   unique_fd pidfd_;
 };
+
+// ---- calls, waited for
+inline constexpr auto limit = std::chrono::seconds(20);
+
+inline agent_greeting greeting(uint64_t generation) {
+  return {generation, std::string(32, static_cast<char>(generation)), now_nanos()};
+}
+inline result<agent_hello> hello(agent_client& agent, const agent_greeting& what) {
+  return wait_for<agent_hello>([&](auto done) { agent.hello(what, limit, done); });
+}
+template <class Start>
+result<void> call(Start start) {
+  return wait_for<void>(start);
+}
+template <class T>
+std::string why(const result<T>& r) {
+  return r ? "" : r.error().message();
+}
+inline result<unique_fd> open_tunnel(agent_client& agent, const agent_tunnel& where) {
+  return wait_for<unique_fd>([&](auto done) { agent.tunnel(where, limit, done); });
+}
 
 }  // namespace arca::vm::testing
