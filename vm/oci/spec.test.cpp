@@ -287,6 +287,7 @@ TEST_CASE_METHOD(fixture, "namespaces of another container") {
   CHECK(refused() == "PidMode \"container:other\" was not resolved");
 
   joined.clear();
+  host_config["Init"] = false;
   host_config["PidMode"] = host_config["NetworkMode"] = "";
   host_config["IpcMode"] = "none";
   spec = build();
