@@ -98,8 +98,9 @@ void qemu_machine::forget_inside(const std::string& owner) {
   auto ended = std::make_shared<std::promise<void>>();
   auto once = std::make_shared<std::atomic<bool>>(false);
   own->subscribe(
-      [ended, once](const agent_event& e) {
-        if (e.exit && e.process_id == "init" && !once->exchange(true)) ended->set_value();
+      [ended, once, client = std::weak_ptr(own)](const agent_event& e) {
+        if (e.exit && e.process_id == "init" && !once->exchange(true)) return ended->set_value();
+        if (const auto it = client.lock()) it->next_event();
       },
       [](const error&) {});
   (void)kill_container(owner);
