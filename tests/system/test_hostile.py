@@ -141,7 +141,7 @@ REFUSED = (
     ("Hello:error", r"hostile"),
     ("Hello:close", GONE),
     ("Configure:error", r"during container init: hostile"),
-    ("Configure:close", r"agent has gone"),
+    ("Configure:close", r"agent has gone|Connection refused"),
     ("fd:refuse", r"refused a descriptor"),
     ("fd:never", r"does not answer"),
     ("CreateContainer:error", r"hostile"),

@@ -125,7 +125,7 @@ class service final : public pb::Agent::Service {
         r->add_pids(pid);
         auto* facts = r->add_facts();
         facts->set_pid(pid);
-        facts->set_stat("1 (h) S 0");
+        facts->set_stat("1 (hostile) S 0 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 0 0 0 0");
       };
       add(getpid());
       if (wish_.is("Processes", "negative"))
