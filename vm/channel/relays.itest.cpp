@@ -43,6 +43,7 @@ TEST_CASE("sockets of the daemon's host in a machine") {
       const std::lock_guard guard(lock);
       told.push_back(each);
       changed.notify_all();
+      agent->next_relayed();
     });
   };
   const auto news = [&](size_t count) {
