@@ -131,6 +131,10 @@ guarded_socket::~guarded_socket() {
   all.known[static_cast<size_t>(fd_)] = false;
 }
 
+}  // namespace arca::vm
+
+#if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
+namespace arca::vm {
 namespace {
 
 /// False: the connection has broken its limit.
@@ -154,7 +158,6 @@ bool passes(int fd, const msghdr& message, size_t received) {
 }  // namespace
 }  // namespace arca::vm
 
-#if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
 /// Before glibc's, for every library of this process.
 extern "C" ssize_t recvmsg(int fd, msghdr* message, int flags) {
   using arca::vm::registry;
