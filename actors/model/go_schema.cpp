@@ -342,11 +342,11 @@ constexpr field state_fields[] = {
 constexpr schema state = object("container.State", state_fields);
 constexpr field graph_fields[] = {{"Data", &string_map}, {"Name", &string_type}};
 constexpr schema graph_driver = object("storage.DriverData", graph_fields);
-constexpr field machine_fields[] = {{"Kind", &string_type},      {"Id", &string_type},
-                                    {"Pid", &int64_type},        {"MemoryMiB", &int64_type},
-                                    {"Cpus", &int_type},         {"Accelerator", &string_type},
-                                    {"Guest", &string_type},     {"Stages", &raw_type},
-                                    {"EngineStages", &raw_type}, {"Unresponsive", &bool_type, omit}};
+constexpr field machine_fields[] = {
+    {"Kind", &string_type},     {"Id", &string_type},    {"Pid", &int64_type},
+    {"MemoryMiB", &int64_type}, {"Cpus", &int_type},     {"Accelerator", &string_type},
+    {"Guest", &string_type},    {"Stages", &raw_type},   {"EngineStages", &raw_type},
+    {"StartMs", &raw_type},     {"EngineMs", &raw_type}, {"Unresponsive", &bool_type, omit}};
 constexpr schema machine = object("arca.Machine", machine_fields);
 constexpr field inspect_fields[] = {{"Id", &string_type},
                                     {"Created", &string_type},

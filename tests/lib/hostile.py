@@ -71,6 +71,8 @@ class World:
             self.e.docker("load", "-i", busybox_archive(self.e.dir + "/busybox.tar"))
             self.e.docker("run", "-d", "--name", NEIGHBOUR, "--network", "none", "busybox", "sh", "-c",
                           "echo neighbour is here; exec sleep 100000")
+            wait_for(lambda: b"neighbour is here" in self.e.http("GET", "/containers/%s/logs?stdout=1" % NEIGHBOUR)[2], 10,
+                     "the neighbour's first words")
             self.watch()
             for _ in range(20 if runtime == "namespace" else 5):
                 self.neighbour.look()
