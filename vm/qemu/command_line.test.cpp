@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <thread>
 
 #include "vm/qemu/device_plan.hpp"
 #include "vm/qemu/machine_size.hpp"
@@ -129,7 +130,13 @@ TEST_CASE("device plan: a port each, an id once") {
   CHECK(first->port == "rp0");
   CHECK(first->backend() == "nic1-backend");
   CHECK(plan.take("nic", "eth0", "a").error().code() == errc::conflict);
-  plan.free(plan.take("nic", "eth0", "b")->id);  // another container's is another device
+  CHECK_FALSE(plan.take("nic", "eth0", "b")->id.empty());  // another container's is another device
+  CHECK_FALSE(plan.rested());
+  plan.free("nic2");
+  CHECK(plan.take("share", "rootfs", "a").error().code() == errc::unavailable);  // the port rests
+  REQUIRE(plan.rested());
+  CHECK(*plan.rested() > device_plan::clock::now() + device_plan::rest / 2);
+  std::this_thread::sleep_until(*plan.rested());
   const auto second = plan.take("share", "rootfs", "a");
   REQUIRE(second);
   CHECK(second->port == "rp1");
@@ -141,6 +148,8 @@ TEST_CASE("device plan: a port each, an id once") {
   CHECK(same.of("a").size() == 1);
   CHECK(same.of("b").empty());
   CHECK(same.fresh_number() == 4);
+  CHECK_FALSE(same.take("nic", "eth0", "a"));
+  std::this_thread::sleep_until(*same.rested());
   const auto third = same.take("nic", "eth0", "a");
   REQUIRE(third);
   CHECK(third->id == "nic5");

@@ -44,10 +44,13 @@ result<void> qemu_machine::plug(const std::string& kind, const std::string& name
   {
     std::unique_lock guard(devices_lock_);
     auto taken = devices_.take(kind, name, owner);
-    // A container that has just ended gives its ports back soon.
-    while (!taken && taken.error().code() == errc::unavailable &&
-           left_.wait_for(guard, leaving_.empty() ? leave_begins : unplug_limit) == std::cv_status::no_timeout)
+    while (!taken && taken.error().code() == errc::unavailable) {
+      if (const auto rested = devices_.rested()) left_.wait_until(guard, *rested);
+      // A container that has just ended gives its ports back soon.
+      else if (left_.wait_for(guard, leaving_.empty() ? leave_begins : unplug_limit) == std::cv_status::timeout)
+        break;
       taken = devices_.take(kind, name, owner);
+    }
     if (!taken) return fail(taken.error());
     device = *taken;
   }
