@@ -69,7 +69,7 @@ result<std::vector<std::string>> qemu_command_line(const qemu_settings& s) {
                                 "none",        "-no-reboot"};
   const auto add = [&a](std::initializer_list<std::string> words) { a.insert(a.end(), words); };
   // The buffer of translated code grows to 1 GiB by default.
-  add({"-accel", tcg ? "tcg,tb-size=32" : "kvm"});
+  add({"-accel", tcg ? "tcg,tb-size=64" : "kvm"});
   add({"-machine", "q35,sata=off,smbus=off,i8042=off,vmport=off,usb=off,graphics=off,memory-backend=mem"});
   // TCG: all that programs for x86-64-v3 ask for, without what makes the kernel slower when it is emulated.
   add({"-cpu", tcg ? "max,-erms,-fsrm,-la57,-smap,-smep,-pku,-umip" : "host,migratable=off"});

@@ -28,7 +28,7 @@ TEST_CASE("command line: TCG, whole") {
   CHECK(
       join(*a) ==
       "/usr/bin/qemu-system-x86_64 -name guest=/run/arca/vm/0a,,b -nodefaults -no-user-config -display none -no-reboot "
-      "-accel tcg,tb-size=32 "
+      "-accel tcg,tb-size=64 "
       "-machine q35,sata=off,smbus=off,i8042=off,vmport=off,usb=off,graphics=off,memory-backend=mem "
       "-cpu max,-erms,-fsrm,-la57,-smap,-smep,-pku,-umip -smp 1 -m 256M "
       "-object memory-backend-memfd,id=mem,size=256M,share=on "
