@@ -20,9 +20,11 @@ class Neighbour(threading.Thread):
         self.pause = pause
         self.e, self.over, self.lock = engine, threading.Event(), threading.Lock()
         self.problem, self.times, self.peak = None, [], 0
+        self.begun = self.answered = 0  # looks, counted
 
     def look(self):
         begin = time.monotonic()
+        self.begun += 1
         x = self.e.json("POST", "/containers/%s/exec" % NEIGHBOUR, {"Cmd": ["true"], "AttachStdout": True})["Id"]
         status, _, _ = self.e.http("POST", "/exec/%s/start" % x, {}, timeout=30)
         assert status == 200, status
@@ -32,6 +34,7 @@ class Neighbour(threading.Thread):
         with self.lock:
             self.times.append(time.monotonic() - begin)
             self.peak = max(self.peak, self.e.rss_kb()[0])
+            self.answered = self.begun
 
     def run(self):
         while not self.over.wait(self.pause):
@@ -143,12 +146,13 @@ class World:
 
     # -- what must hold
     def quiet(self, what):
-        """Nobody noticed anything since the last call: the neighbour's times, the daemon's memory."""
-        time.sleep(0.2)
+        """Nobody noticed anything since the last call, nor does one who asks now: the neighbour's times, the daemon's memory."""
+        before = self.neighbour.begun
+        wait_for(lambda: self.neighbour.answered > before or self.neighbour.problem or self.e.process.poll() is not None, 30,
+                 "%s: an answer of the neighbour" % what, 0.01)
         assert self.neighbour.problem is None, "%s: the neighbour: %r" % (what, self.neighbour.problem)
         assert self.e.process.poll() is None, "%s: the daemon has ended:\n%s" % (what, self.e.log())
         times, peak = self.neighbour.since()
-        assert times, "%s: the neighbour got no answer" % what
         if SANITIZED:
             return
         usual, now = statistics.median(self.usual), statistics.median(times)
