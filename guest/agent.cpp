@@ -63,7 +63,10 @@ agent::agent(loop& on, agent_setup setup, make_launcher how)
           [this](const std::string& container, const std::string& id) {
             process* found = find(container, id);
             return found ? found->stdio.get() : nullptr;
-          }) {}
+          }) {
+  // A namespace machine learns its folder later.
+  if (setup_.own_kernel) launcher_ = make_launcher_(loop_, reaper_, setup_.machine_dir);
+}
 
 // ---- sandbox
 

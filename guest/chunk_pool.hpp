@@ -9,9 +9,10 @@ namespace arca::guest {
 
 class chunk_pool {
  public:
-  /// Eight whole output frames and a bit, in whole pages.
-  static constexpr size_t chunk_size = 33u * 4096;
-  static constexpr size_t max_spare = 9;
+  /// 32 whole output frames and a bit, in whole pages: a large read of a busy pipe. Pages cost nothing before they are
+  /// written to.
+  static constexpr size_t chunk_size = 129u * 4096;
+  static constexpr size_t max_spare = 4;
 
   struct returner {
     chunk_pool* pool = nullptr;

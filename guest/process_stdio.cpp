@@ -16,7 +16,8 @@ using stdio::frame_kind;
 using namespace std::chrono_literals;
 
 constexpr size_t many = 64u << 10;         // a read of this much means a busy writer
-constexpr int busy_pipe = 256 << 10;       // what its pipe is grown to
+constexpr int busy_pipe = 1 << 20;         // what its pipe is grown to
+constexpr size_t large_piece = 256u << 10;
 constexpr auto grace_after_exit = 2000ms;  // moby's limit for streams that others hold open
 
 // One for all processes: they are served by one thread.
@@ -120,7 +121,7 @@ void process_stdio::close_source(source& from) {
 // Reads what fits; the number of bytes. 0: the source has nothing now, or has ended, or there is no room.
 size_t process_stdio::read_once(source& from, bool forced) {
   if (!options_.capture) return throw_away(from);
-  std::array<iovec, 8> places;
+  std::array<iovec, 32> places;
   const size_t count = buffer_.reserve(places.data(), places.size(), connected(), forced);
   if (count == 0) {
     if (options_.non_blocking) return throw_away(from);
@@ -153,11 +154,15 @@ size_t process_stdio::ended_or_empty(source& from, ssize_t n, int failure) {
 }
 
 void process_stdio::on_readable(source& from) {
+  // In large pieces: each message of a virtual machine's port costs its two ends several switches of threads.
+  size_t unsent = 0;
   for (int round = 0; round < 4 && from.fd; ++round) {
     const size_t n = read_once(from, false);
-    send();
+    unsent += n;
     if (n < many) break;
+    if (unsent >= large_piece) send(), unsent = 0;
   }
+  send();
   check_finished();
 }
 

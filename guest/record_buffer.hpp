@@ -19,7 +19,7 @@ namespace arca::guest {
 
 class record_buffer {
  public:
-  static constexpr size_t memory_chunks = 8;  ///< 1 MiB of payload
+  static constexpr size_t memory_chunks = 3;  ///< 1.5 MiB of payload
 
   record_buffer(chunk_pool& pool, std::string spool_path, uint64_t spool_limit)
       : pool_(pool), spool_(std::move(spool_path)), spool_limit_(spool_limit) {}

@@ -60,6 +60,11 @@ void be_small(int spare) {
   pthread_attr_destroy(&threads);
 }
 
+void be_patient() {
+  const sched_param none{};
+  sched_setscheduler(0, SCHED_BATCH, &none);
+}
+
 result<void> isolate(bool host_network) {
   if (unshare(CLONE_NEWNS | (host_network ? 0 : CLONE_NEWNET)) != 0) return fail_errno("unshare");
   if (::mount(nullptr, "/", nullptr, MS_SLAVE | MS_REC, nullptr) != 0) return fail_errno("make mounts slaves");

@@ -15,6 +15,10 @@ void become_supervisor();
 /// One heap for all threads, small stacks, and free memory above `spare` bytes given back: fifty agents run at once on
 /// a host. Before the first thread.
 void be_small(int spare);
+/// Waking up does not push aside who runs (SCHED_BATCH): what a process writes is then read in large pieces and not
+/// page by page, and each change between the two costs an emulated machine all that its translator had at hand. For all
+/// threads and children to come.
+void be_patient();
 /// New mount namespace (slave of the host's) with a cgroup tree that crun accepts, and unless `host_network` a new
 /// network namespace with loopback up.
 result<void> isolate(bool host_network);

@@ -110,6 +110,7 @@ std::shared_ptr<agent_client> agent_client::over(unique_fd socket, std::shared_p
   arguments.SetMaxReceiveMessageSize(max_reply);
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // no pings, a fixed window: a flooding agent fills 256 KiB, no more
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 256 << 10);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 256 << 10);  // large ones reach a machine's port uncopied
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);

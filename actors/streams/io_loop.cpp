@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -13,7 +14,12 @@
 namespace arca {
 
 namespace {
-constexpr auto delay = std::chrono::milliseconds(1);
+constexpr auto delay = std::chrono::milliseconds(50);
+
+int left_ms(std::chrono::steady_clock::time_point due) {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(due - std::chrono::steady_clock::now()).count();
+  return static_cast<int>(std::max<int64_t>(0, left));
+}
 }
 
 io_loop::io_loop() : epoll_(::epoll_create1(EPOLL_CLOEXEC)), wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
@@ -125,7 +131,8 @@ void io_loop::run_delayed() {
 void io_loop::run() {
   std::array<epoll_event, 64> events;
   for (;;) {
-    const int n = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), delayed_.empty() ? -1 : 1);
+    const int timeout = delayed_.empty() ? -1 : left_ms(delay_due_);
+    const int n = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout);
     if (n < 0 && errno != EINTR) break;
     for (int i = 0; i < n; ++i) {
       const auto id = events[static_cast<size_t>(i)].data.u64;

@@ -41,7 +41,7 @@ class io_loop {
   uint64_t add(int fd, uint32_t events, std::shared_ptr<io_handler> handler);
   void watch(uint64_t id, uint32_t events);
   void remove(uint64_t id);
-  /// on_delay() of this handler in about 1 ms. One call is kept for each handler.
+  /// on_delay() of this handler in about 50 ms. One call is kept for each handler.
   void call_later(uint64_t id);
 
   /// Room for one read, shared by the loop's sockets: idle ones hold no memory.

@@ -75,7 +75,8 @@ class direct final : public port_channel {
       errno = EPIPE;
       return -1;
     }
-    if (what->msg_iovlen == 1) return write(acceptor_.port(), what->msg_iov[0].iov_base, what->msg_iov[0].iov_len);
+    if (what->msg_iovlen == 1 || what->msg_iov[0].iov_len >= out_.size())
+      return write(acceptor_.port(), what->msg_iov[0].iov_base, what->msg_iov[0].iov_len);
     size_t size = 0;  // one buffer, one kick of the device
     for (size_t i = 0; i < what->msg_iovlen && size < out_.size(); ++i) {
       const size_t part = std::min(what->msg_iov[i].iov_len, out_.size() - size);

@@ -103,6 +103,8 @@ bool set_up(child_plan& plan, problem& why) {
   if (close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) != 0) return why.say_errno({"close_range"});
   if (!join_cgroups(plan, why) || !take_stdio(plan.stdio, why)) return false;
   if (setsid() < 0) return why.say_errno({"setsid"});
+  const sched_param usual{};  // the agent may be a patient one
+  if (sched_setscheduler(0, SCHED_OTHER, &usual) != 0) return why.say_errno({"sched_setscheduler"});
   // A keyring of its own; a kernel without keyrings or a full quota is no reason not to start.
   (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, plan.container_id.c_str());
   if (plan.exec ? !set_up_exec(plan, why) : !set_up_container(plan, why)) return false;

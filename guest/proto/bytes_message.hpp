@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <vector>
 
 namespace arca::agent {
@@ -45,6 +46,15 @@ class message_bytes {
     return false;
   }
   size_t left() const { return left_; }
+  std::string all() {
+    std::string out;
+    out.reserve(left_);
+    for (; at_ < slices_.size(); ++at_, offset_ = 0)
+      out.append(reinterpret_cast<const char*>(slices_[at_].begin()) + offset_, slices_[at_].size() - offset_);
+    slices_.clear();
+    left_ = 0;
+    return out;
+  }
   /// The number of bytes, 0 only when there are none.
   size_t read(char* into, size_t room) {
     size_t done = 0;

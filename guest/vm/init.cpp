@@ -97,6 +97,7 @@ void run_as_init() {
   clearenv();
   setenv("GRPC_POLL_STRATEGY", "epoll1", 1);  // direct_port knows how this one uses its descriptors
   become_supervisor();
+  be_patient();
   be_small(2 << 20);  // tunnels take and give 256 KiB all the time, and a fresh page is dear in a VM
   try {
     power_off(serve().error().message());

@@ -39,9 +39,7 @@ void stdio_stream::OnReadDone(bool good) {
     if (!good) return end();
     agent::message_bytes bytes;
     if (!bytes.take(in_)) return close(fail(errc::internal, "the machine's agent sent something else than bytes"));
-    std::string text(bytes.left(), '\0');
-    bytes.read(text.data(), text.size());
-    relay_.received(std::move(text));
+    relay_.received(bytes.all());
   });
 }
 

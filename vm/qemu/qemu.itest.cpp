@@ -38,6 +38,16 @@ void open_kvm_to_all() {
     std::abort();
   rmdir(dir);
 }
+/// Of the file of that name, in the process's memory.
+int64_t mapped_kib(int64_t pid, const std::string& name) {
+  int64_t kib = 0;
+  bool mine = false;
+  for (const auto& line : split(must(fs::read_file("/proc/" + std::to_string(pid) + "/smaps")), '\n')) {
+    if (line.find('-') < line.find(' ')) mine = line.ends_with('/' + name);
+    if (mine && starts_with(line, "Rss:")) kib += std::stoll(line.substr(4));
+  }
+  return kib;
+}
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -66,6 +76,9 @@ TEST_CASE("vm: boots, serves files both ways, gets a NIC, and ends without a tra
   CHECK(status.find("NoNewPrivs:\t1") != std::string::npos);
   CHECK(status.find("Seccomp:\t2") != std::string::npos);
   CHECK(status.find("Uid:\t0") == std::string::npos);
+  for (const auto* file : {"vmlinux", "initrd"}) CHECK(mapped_kib(box->identity().pid, file) > 4096);
+  box->keep_start();  // what it booted from is its memory no longer
+  for (const auto* file : {"vmlinux", "initrd"}) CHECK(mapped_kib(box->identity().pid, file) < 512);
 
   const auto spec = in.rootfs(id);
   const auto root = must(box->attach_rootfs(spec));

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "guest/proto/stdio_frame.hpp"
+#include "vm/qemu/rehearsal.hpp"
 #include "vm/qemu/testing/vm_steps.hpp"
 
 using namespace arca;
@@ -159,6 +160,11 @@ TEST_CASE("vm: a start from the pool") {
     const auto begin = std::chrono::steady_clock::now();
     auto box = must(in.boot(backend, id));
     const auto took = ms_since(begin);
+    CHECK(rehearse_start(box->agent()));  // again: nothing is left of the first one
+    const auto hello =
+        must(wait_for<agent_hello>([&](auto done) { box->agent().hello(backend.generation(), 5s, done); }));
+    CHECK(hello.processes.empty());
+    CHECK(hello.machine_id.empty());
     configure(*box, id);
     const auto root = must(box->attach_rootfs(in.rootfs(id)));
     must(box->finish_shares());

@@ -15,7 +15,9 @@
 #include "vm/channel/agent_channel.hpp"
 #include "vm/oci/json_access.hpp"
 #include "vm/process.hpp"
+#include "vm/qemu/boot_files.hpp"
 #include "vm/qemu/qemu_process.hpp"
+#include "vm/qemu/rehearsal.hpp"
 
 namespace arca::vm {
 namespace {
@@ -154,6 +156,7 @@ result<void> qemu_machine::start(accelerator kind) {
   plan.kernel = order_.kernel_path.empty() ? guest_.kernel : order_.kernel_path;
   plan.initrd = order_.initrd_path.empty() ? guest_.initrd : order_.initrd_path;
   for (const auto& fd : members) plan.cgroups.push_back(fd.get());
+  boot_files_ = {plan.kernel, plan.initrd};
   plan.settings.program = backend_.settings().qemu;
   plan.settings.kind = kind;
   plan.settings.memory_mib = record_.memory_mib;
@@ -220,7 +223,11 @@ result<agent_hello> qemu_machine::say_hello(int deadline_ms) {
 
 result<void> qemu_machine::boot_idle(int deadline_ms) {
   ARCA_CHECK(boot_cold(deadline_ms));
-  return stop();
+  if (auto rehearsed = rehearse_start(*client_); !rehearsed)
+    log::warn("an idle virtual machine starts its container slowly", log::kv("reason", rehearsed.error().message()));
+  ARCA_CHECK(stop());
+  release_boot_files();
+  return {};
 }
 
 bool qemu_machine::wake_idle(int deadline_ms) {
@@ -405,7 +412,15 @@ void qemu_machine::start_is_over(const stage_times& engine_stages) {
   record_.timeline = account_->steps();
 }
 
+void qemu_machine::release_boot_files() {
+  const auto files = std::exchange(boot_files_, {});
+  if (files.empty()) return;
+  if (auto done = vm::release_boot_files(qemu_, files); !done)
+    log::debug("a virtual machine keeps the files it booted from", log::kv("reason", done.error().message()));
+}
+
 void qemu_machine::keep_start() {
+  release_boot_files();
   const std::lock_guard guard(devices_lock_);
   if (destroyed_) return;
   if (auto saved = save_record(); !saved) log::debug("stages are not kept", log::kv("reason", saved.error().message()));

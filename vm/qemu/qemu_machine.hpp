@@ -130,6 +130,7 @@ class qemu_machine final : public std::enable_shared_from_this<qemu_machine> {
   error explained(const error& failure) const;
 
   void resume_relays();
+  void release_boot_files();
 
   // devices
   using json = nlohmann::json;
@@ -159,6 +160,7 @@ class qemu_machine final : public std::enable_shared_from_this<qemu_machine> {
   machine_record record_;
   unique_fd lock_file_;
   child_process qemu_;
+  std::vector<std::string> boot_files_;  ///< that it has mapped, and reads no more
   std::unique_ptr<qmp_client> qmp_;
   std::shared_ptr<agent_client> client_;
   std::unique_ptr<socket_relays> relays_;  ///< made with the first; devices_lock_
