@@ -5,6 +5,9 @@
 #include <linux/keyctl.h>
 #include <linux/sched.h>
 #include <net/if.h>
+#if __has_feature(thread_sanitizer)
+#include <sanitizer/linux_syscall_hooks.h>
+#endif
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -168,7 +171,13 @@ constexpr bool can_borrow = true;
 #else
 constexpr bool can_borrow = false;
 long clone_and_run(clone_args& how, child_plan& plan) {
+#if __has_feature(thread_sanitizer)
+  __sanitizer_syscall_pre_fork();  // else another thread's lock of the sanitizer's may be held in the copy for ever
+#endif
   const long made = syscall(SYS_clone3, &how, sizeof how);
+#if __has_feature(thread_sanitizer)
+  __sanitizer_syscall_post_fork(made);
+#endif
   if (made == 0) run(plan);
   return made < 0 ? -errno : made;
 }

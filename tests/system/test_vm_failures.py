@@ -343,7 +343,7 @@ LONG = {"boot: stopped", "handshake: stopped", "hello: stopped"}
 
 
 class Faults(unittest.TestCase):
-    def run_cases(self, cases):
+    def run_cases(self, cases, at_a_time=3):
         failed = []
 
         def one(case):
@@ -351,7 +351,7 @@ class Faults(unittest.TestCase):
                 case[1](*case[2:])
             except Exception as problem:  # noqa: BLE001
                 failed.append("%s: %r" % (case[0], problem))
-        with ThreadPoolExecutor(3) as pool:
+        with ThreadPoolExecutor(at_a_time) as pool:
             list(pool.map(one, cases))
         self.assertEqual(failed, [], "\n" + "\n".join(failed) + "\n" + ENGINE.log()[-3000:])
         ENGINE.remove_everything()
@@ -368,7 +368,7 @@ class Faults(unittest.TestCase):
             self.run_cases([c for c in CASES[1:] if c[0] not in QUICK | LONG])
 
         def test_4_places_of_the_queue(self):
-            self.run_cases([c for c in CASES if c[0] in LONG])
+            self.run_cases([c for c in CASES if c[0] in LONG], at_a_time=min(3, os.cpu_count()))
 
 
 # -- programs that are not what they should be

@@ -24,6 +24,7 @@ class TwoGuests(unittest.TestCase):
 
     def test_side_by_side(self):
         with Engine(config={"default-runtime": "vm"}) as e:
+            self.setup(e, "--prune")  # guests of earlier builds
             e.docker("load", "-i", busybox_archive(e.dir + "/busybox.tar"))
             e.docker("run", "-d", "--name", "old", "--network", "none", "busybox", "sleep", "1000")
             first = self.guest_of(e, "old")
