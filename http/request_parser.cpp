@@ -19,6 +19,7 @@ struct request_parser::state final : beast::http::basic_parser<true> {
   request& into;
   std::string* body = nullptr;
   size_t room = 0;
+  std::uint64_t chunk_left = 0;  ///< of the chunk that has begun
   int version = 11;
   int refusal = 400;
 
@@ -38,8 +39,15 @@ struct request_parser::state final : beast::http::basic_parser<true> {
   }
   void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}
   std::size_t on_body_impl(beast::string_view data, error_code&) override { return take(data); }
-  void on_chunk_header_impl(std::uint64_t, beast::string_view, error_code&) override {}
-  std::size_t on_chunk_body_impl(std::uint64_t, beast::string_view data, error_code&) override { return take(data); }
+  void on_chunk_header_impl(std::uint64_t size, beast::string_view, error_code&) override { chunk_left = size; }
+  std::size_t on_chunk_body_impl(std::uint64_t, beast::string_view data, error_code&) override {
+    const size_t n = take(data);
+    chunk_left -= n;
+    return n;
+  }
+  /// Beast asserts five bytes where it looks at the last chunk again, though four can be there ("0", CRLF, and one
+  /// more).
+  bool too_little_for_chunk(size_t bytes) { return chunked() && chunk_left == 0 && bytes < sizeof "0\r\n\r\n" - 1; }
   void on_finish_impl(error_code&) override {}
 
   size_t take(beast::string_view data) {
@@ -70,6 +78,7 @@ request_parser::progress request_parser::read_body(std::string_view data, size_t
   state_->room = most > out.size() ? most - out.size() : 0;
   used = 0;
   while (!state_->is_done() && used < data.size() && state_->room > 0) {
+    if (state_->too_little_for_chunk(data.size() - used)) break;
     error_code ec;
     const auto n = state_->put(boost::asio::const_buffer(data.data() + used, data.size() - used), ec);
     used += n;
