@@ -45,9 +45,10 @@ struct request_parser::state final : beast::http::basic_parser<true> {
     chunk_left -= n;
     return n;
   }
-  /// Beast asserts five bytes where it looks at the last chunk again, though four can be there ("0", CRLF, and one
-  /// more).
-  bool too_little_for_chunk(size_t bytes) { return chunked() && chunk_left == 0 && bytes < sizeof "0\r\n\r\n" - 1; }
+  /// Beast asserts five bytes where it looks at the last chunk again, though four can be there: "0", CRLF, one more.
+  bool too_little_of_last_chunk(std::string_view bytes) {
+    return chunked() && chunk_left == 0 && bytes.size() < 5 && bytes.front() == '0';
+  }
   void on_finish_impl(error_code&) override {}
 
   size_t take(beast::string_view data) {
@@ -78,7 +79,7 @@ request_parser::progress request_parser::read_body(std::string_view data, size_t
   state_->room = most > out.size() ? most - out.size() : 0;
   used = 0;
   while (!state_->is_done() && used < data.size() && state_->room > 0) {
-    if (state_->too_little_for_chunk(data.size() - used)) break;
+    if (state_->too_little_of_last_chunk(data.substr(used))) break;
     error_code ec;
     const auto n = state_->put(boost::asio::const_buffer(data.data() + used, data.size() - used), ec);
     used += n;
