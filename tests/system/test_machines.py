@@ -100,6 +100,8 @@ class OneMachine(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         run("one", "-m", "192m", "-p", "8077:80", "--annotation", "arca.vm.kernel-arguments=ignore_loglevel")
+        # The start's account is kept beside what the user waits for.
+        wait_for(lambda: "ENGINE'S STAGES" in arca("machine", "inspect", "one").out, 5, "the start's account")
 
     @classmethod
     def tearDownClass(cls):

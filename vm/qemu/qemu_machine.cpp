@@ -420,10 +420,13 @@ void qemu_machine::release_boot_files() {
 }
 
 void qemu_machine::keep_start() {
+  {
+    const std::lock_guard guard(devices_lock_);
+    if (destroyed_) return;
+    if (auto saved = save_record(); !saved)
+      log::debug("stages are not kept", log::kv("reason", saved.error().message()));
+  }
   release_boot_files();
-  const std::lock_guard guard(devices_lock_);
-  if (destroyed_) return;
-  if (auto saved = save_record(); !saved) log::debug("stages are not kept", log::kv("reason", saved.error().message()));
 }
 
 void qemu_machine::stage(const char* name, clock::time_point since) {
