@@ -17,6 +17,7 @@
 #include "guest/proto/vm_start.hpp"
 #include "guest/quiet_grpc.hpp"
 #include "guest/relay_server.hpp"
+#include "guest/requests.hpp"
 #include "guest/rpc_status.hpp"
 #include "guest/stdio_call.hpp"
 #include "guest/tunnel_call.hpp"
@@ -33,10 +34,6 @@ constexpr int look_ahead = 256 << 10;
 constexpr size_t most_connections = 16;
 constexpr size_t most_tunnels = 1024;
 constexpr size_t most_streams = 256;
-
-stdio_options from(const pb::Stdio& s) {
-  return {s.tty(), s.open_stdin(), s.capture(), s.rows(), s.columns(), s.spool_limit(), s.non_blocking()};
-}
 
 void fill(pb::ProcessesReply& into, process_table& from) {
   into.set_uptime(from.uptime);
@@ -186,6 +183,7 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
       if (vm) ARCA_CHECK(vm_calls::greet(q->random_seed(), q->now()));
       take_over(peer, q->generation());
       r->set_protocol_version(protocol_version);
+      r->set_revision(agent_protocol_revision);
       r->set_agent_version(ARCA_VERSION);
       r->set_pid(getpid());
       r->set_machine_id(what.machine_id());
@@ -245,9 +243,7 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
   }
 
   unary* Exec(context* call, const pb::ExecRequest* q, pb::ProcessStarted* r) override {
-    return later(call, [this, q, r](unary* reactor) {
-      what.exec({q->container_id(), q->process_id(), q->oci_process(), from(q->stdio())}, answer(reactor, r));
-    });
+    return later(call, [this, q, r](unary* reactor) { what.exec(from(*q), answer(reactor, r)); });
   }
 
   unary* Signal(context* call, const pb::SignalRequest* q, pb::Empty*) override {
@@ -264,7 +260,12 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
     return at_once(call, [this, q] { return what.resume(q->container_id()); });
   }
   unary* Acknowledge(context* call, const pb::AcknowledgeRequest* q, pb::Empty*) override {
-    return at_once(call, [this, q] { return what.acknowledge(q->container_id(), q->process_id()); });
+    return at_once(call, [this, q] {
+      auto first = what.acknowledge(q->container_id(), q->process_id());
+      for (const auto& process : q->more_process_ids())
+        if (auto next = what.acknowledge(q->container_id(), process); !next && first) first = std::move(next);
+      return first;
+    });
   }
   unary* Processes(context* call, const pb::ContainerRef* q, pb::ProcessesReply* r) override {
     return later(call, [this, q, r](unary* reactor) {

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <fstream>
 #include <thread>
 
@@ -477,6 +478,27 @@ TEST_CASE("network devices: loopback is up, an interface is configured and remov
   CHECK(m.call(&stub::RemoveInterface, remove, &empty).ok());
   CHECK(m.call(&stub::RemoveInterface, remove, &empty).error_code() == grpc::StatusCode::NOT_FOUND);
 }
+
+#if !defined(__has_feature) || !(__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+// Fifty of them on a host, or one in an emulated machine, would be a busy host (guest/quiet_grpc.hpp).
+TEST_CASE("an agent with nothing to do sleeps") {
+  machine m;
+  REQUIRE(m.create({"sleep", "100"}).ok());
+  const auto wakings = [&] {
+    long count = 0;
+    for (const auto& thread : std::filesystem::directory_iterator("/proc/" + std::to_string(m.agent) + "/task")) {
+      std::ifstream status(thread.path() / "status");
+      for (std::string word; status >> word;)
+        if (word == "voluntary_ctxt_switches:" && status >> word) count += std::stol(word);
+    }
+    return count;
+  };
+  std::this_thread::sleep_for(2s);  // what follows a start, once
+  const long before = wakings();
+  std::this_thread::sleep_for(4s);
+  CHECK(wakings() - before <= 1);
+}
+#endif
 
 TEST_CASE("nothing of the agent leaks into a container, and shutdown ends everything") {
   machine m;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "guest/requests.hpp"
+#include "guest/rpc_status.hpp"
 #include "persistence/base/tsan.hpp"
 
 namespace arca::guest {
@@ -93,10 +95,40 @@ void stdio_call::on_message() {
 
 void stdio_call::greet() {
   stdio::hello hello;
-  if (incoming_.left() != sizeof hello)
+  if (incoming_.read(reinterpret_cast<char*>(&hello), sizeof hello) != sizeof hello)
     return finish({grpc::StatusCode::INVALID_ARGUMENT, "the stream begins with a hello"});
-  incoming_.read(reinterpret_cast<char*>(&hello), sizeof hello);
   greeted_ = true;
+  if (hello.kind == stdio::hello_kind::exec) return exec(hello);
+  if (incoming_.left() != 0) return finish({grpc::StatusCode::INVALID_ARGUMENT, "a hello comes alone"});
+  adopt(hello);
+}
+
+void stdio_call::exec(const stdio::hello& hello) {
+  arca::agent::v1::ExecRequest request;
+  if (hello.magic_number != stdio::magic || !request.ParseFromString(incoming_.all()) ||
+      request.container_id() != stdio::name_of(hello.container_id) ||
+      request.process_id() != stdio::name_of(hello.process_id))
+    return finish({grpc::StatusCode::INVALID_ARGUMENT, "the hello does not belong to its request"});
+  if (auto controls = agent_.hello(hello.generation); !controls) return finish(to_status(controls));
+  agent_.exec(from(request), [this, hello, alive = std::weak_ptr(alive_)](const result<process_started>& process) {
+    if (alive.expired() || finished_) return;
+    if (!process) return finish(to_status(process));
+    stdio::frame started;
+    started.kind = stdio::frame_kind::started;
+    started.sequence = static_cast<uint64_t>(process->pid);
+    started.time = process->started_at;
+    first_.assign(reinterpret_cast<const char*>(&started), sizeof started);
+    auto bytes = hello;
+    bytes.kind = stdio::hello_kind::process;
+    adopt(bytes);
+    // After what there is to be told already: a process that is over soon costs one message.
+    loop_.post([this, alive] {
+      if (!alive.expired() && !first_.empty()) send(nullptr, 0);
+    });
+  });
+}
+
+void stdio_call::adopt(const stdio::hello& hello) {
   auto made = std::make_unique<connection>(*this);
   connection_ = made.get();
   agent_.adopt_stdio(hello, std::move(made));  // if it is refused, it has been released
@@ -138,9 +170,12 @@ ssize_t stdio_call::send(const iovec* parts, size_t count) {
   }
   size_t size = 0;
   for (size_t i = 0; i < count; ++i) size += parts[i].iov_len;
-  size = std::min(size, arca::agent::most_message_bytes);
-  grpc::Slice bytes(size);
+  const std::string before = std::exchange(first_, {});
+  size = std::min(size, arca::agent::most_message_bytes - before.size());
+  grpc::Slice bytes(before.size() + size);
   auto* to = const_cast<uint8_t*>(bytes.begin());
+  std::memcpy(to, before.data(), before.size());
+  to += before.size();
   size_t done = 0;
   for (size_t i = 0; i < count && done < size; ++i) {
     const size_t part = std::min(parts[i].iov_len, size - done);

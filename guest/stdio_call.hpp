@@ -28,6 +28,8 @@ class stdio_call final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::
 
   void on_message();
   void greet();
+  void exec(const stdio::hello& hello);
+  void adopt(const stdio::hello& hello);
   void read_more();
   void tell(bool readable, bool writable);
   ssize_t send(const iovec* parts, size_t count);
@@ -42,12 +44,14 @@ class stdio_call final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::
   stdio_connection::ready tell_;
   std::function<void()> tell_end_;
   grpc::ByteBuffer in_, out_;
+  std::string first_;  ///< goes out with what comes next
   arca::agent::message_bytes incoming_;
   bool greeted_ = false;
   bool reading_ = false, input_over_ = false;
   bool writing_ = false, blocked_ = false;
   bool closing_ = false;   ///< after the message that is under way
   bool finished_ = false;  ///< nothing is started any more
+  std::shared_ptr<int> alive_ = std::make_shared<int>();
 };
 
 }  // namespace arca::guest

@@ -4,7 +4,6 @@
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <cstring>
 
 #include "guest/agent_log.hpp"
 #include "guest/fd_passing.hpp"
@@ -15,10 +14,6 @@ using namespace std::chrono_literals;
 constexpr auto hello_limit = 5000ms;
 constexpr auto waiting_limit = 60'000ms;
 
-template <size_t N>
-std::string name_of(const char (&field)[N]) {
-  return {field, strnlen(field, N)};
-}
 }  // namespace
 
 stdio_server::stdio_server(loop& on, unique_fd listener, std::function<bool(uint64_t)> accept_generation,
@@ -77,7 +72,7 @@ bool stdio_server::accepts(const stdio::hello& hello) const {
 
 bool stdio_server::adopt(const stdio::hello& hello, std::unique_ptr<stdio_connection> connection) {
   if (!accepts(hello) || hello.kind != stdio::hello_kind::process) return false;
-  if (process_stdio* found = find_(name_of(hello.container_id), name_of(hello.process_id))) {
+  if (process_stdio* found = find_(stdio::name_of(hello.container_id), stdio::name_of(hello.process_id))) {
     found->attach(std::move(connection), hello.first_sequence);
     return true;
   }
@@ -90,7 +85,7 @@ bool stdio_server::adopt(const stdio::hello& hello, std::unique_ptr<stdio_connec
 }
 
 void stdio_server::keep(connection& from) {
-  if (from.passed && keep(name_of(from.hello.process_id), std::move(from.passed))) {
+  if (from.passed && keep(stdio::name_of(from.hello.process_id), std::move(from.passed))) {
     const char got = 0;
     (void)::send(from.socket.get(), &got, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
   }
@@ -131,7 +126,8 @@ unique_fd stdio_server::take(const std::string& token) {
 
 void stdio_server::made(const std::string& container, const std::string& process, process_stdio& stdio) {
   for (auto it = waiting_.begin(); it != waiting_.end(); ++it) {
-    if (name_of(it->hello.container_id) != container || name_of(it->hello.process_id) != process) continue;
+    if (stdio::name_of(it->hello.container_id) != container || stdio::name_of(it->hello.process_id) != process)
+      continue;
     auto connection = std::move(it->connection);
     const auto first = it->hello.first_sequence;
     drop(it);

@@ -41,6 +41,11 @@ void tunnel_relay::start() {
   watch();
 }
 
+void tunnel_relay::start_with(std::string bytes) {
+  received(std::move(bytes));
+  watch();
+}
+
 void tunnel_relay::watch() {
   if (!socket_) return;
   const uint32_t events = (in_open_ && !sending_ ? EPOLLIN : 0U) | (out_.empty() ? 0U : EPOLLOUT);

@@ -35,6 +35,8 @@ class tunnel_relay {
   ~tunnel_relay();
 
   void start();
+  /// With what was received already.
+  void start_with(std::string bytes);
   void sent();
   void received(std::string bytes);
   void received_end();

@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -97,6 +98,8 @@ struct agent_client::state {
   std::string container;  ///< whose events it gets; empty: everybody's
   unique_fd socket;       ///< a second descriptor of gRPC's socket, to end it: a finished call may keep the channel
   std::shared_ptr<start_account> account;  ///< of the machine's start; may be null
+  /// Of the agent's protocol, as it said in Hello; of the connection.
+  std::shared_ptr<std::atomic<uint32_t>> revision = std::make_shared<std::atomic<uint32_t>>(0);
 
   std::unique_ptr<guarded_socket> guarded;  ///< what gRPC reads
 

@@ -72,6 +72,15 @@ void fill(proto::Stdio& into, const agent_stdio& from) {
   into.set_non_blocking(from.non_blocking);
 }
 
+proto::ExecRequest to_request(const agent_exec& what) {
+  proto::ExecRequest request;
+  request.set_container_id(what.container_id);
+  request.set_process_id(what.process_id);
+  request.set_oci_process(what.oci_process);
+  fill(*request.mutable_stdio(), what.stdio);
+  return request;
+}
+
 agent_started to_started(const proto::ProcessStarted& p) {
   return {to_pid(p.pid()), p.started_at()};
 }
@@ -145,6 +154,7 @@ agent_client::~agent_client() {
 std::shared_ptr<agent_client> agent_client::for_container(const std::string& container) const {
   auto s = std::make_shared<state>(state_->channel);
   s->account = state_->account;
+  s->revision = state_->revision;
   s->stub = proto::Agent::NewStub(s->channel);
   s->container = container;
   return std::shared_ptr<agent_client>(new agent_client(std::move(s)));
@@ -162,12 +172,13 @@ void agent_client::hello(const agent_greeting& greeting, milliseconds limit, cal
   request.set_now(greeting.now);
   start<proto::HelloRequest, proto::HelloReply>(
       state_, &proto::Agent::Stub::async::Hello, std::move(request), limit,
-      [done = std::move(done)](const proto::HelloReply& reply, error e) {
+      [owner = state_.get(), done = std::move(done)](const proto::HelloReply& reply, error e) {
         if (e.code() != errc::none) return done(fail(std::move(e)));
         if (reply.protocol_version() != agent_protocol_version)
           return done(fail(errc::unavailable, "the machine's agent speaks protocol " +
                                                   std::to_string(reply.protocol_version()) + ", not " +
                                                   std::to_string(agent_protocol_version)));
+        *owner->revision = reply.revision();
         agent_hello out{reply.agent_version(), reply.machine_id(), to_pid(reply.pid()), {}};
         for (const auto& p : reply.processes()) {
           agent_process one{p.container_id(), p.process_id(), to_pid(p.pid()), p.started_at(), p.tty(), p.paused(), {}};
@@ -222,17 +233,34 @@ void agent_client::create_container(const agent_container& what, milliseconds li
 }
 
 void agent_client::exec(const agent_exec& what, milliseconds limit, callback<agent_started> done) {
-  proto::ExecRequest request;
-  request.set_container_id(what.container_id);
-  request.set_process_id(what.process_id);
-  request.set_oci_process(what.oci_process);
-  fill(*request.mutable_stdio(), what.stdio);
   start<proto::ExecRequest, proto::ProcessStarted>(
-      state_, &proto::Agent::Stub::async::Exec, std::move(request), limit,
+      state_, &proto::Agent::Stub::async::Exec, to_request(what), limit,
       [done = std::move(done)](const proto::ProcessStarted& reply, error e) {
         if (e.code() != errc::none) return done(fail(std::move(e)));
         done(to_started(reply));
       });
+}
+
+void agent_client::exec(const agent_exec& what, stdio::hello hello, milliseconds limit, callback<agent_attached> done) {
+  unique_fd theirs;
+  auto stream = make_stdio(theirs);
+  if (!stream) return done(fail(stream.error()));
+  const auto request = to_request(what);
+  if (*state_->revision == 0 || sizeof hello + request.ByteSizeLong() > agent::most_message_bytes) {
+    (*stream)->start(state_->raw, hello);
+    return exec(what, limit,
+                [kept = std::make_shared<unique_fd>(std::move(theirs)), done](result<agent_started> started) {
+                  if (!started) return done(fail(started.error()));
+                  done(agent_attached{*started, std::move(*kept)});
+                });
+  }
+  hello.kind = stdio::hello_kind::exec;
+  (*stream)->start(state_->raw, hello, request.SerializeAsString(), limit,
+                   [kept = std::make_shared<unique_fd>(std::move(theirs)), done](result<stdio::frame> started) {
+                     if (!started) return done(fail(started.error()));
+                     const int64_t pid = to_pid(static_cast<int64_t>(started->sequence));
+                     done(agent_attached{{pid, started->time}, std::move(*kept)});
+                   });
 }
 
 void agent_client::signal(const std::string& container, const std::string& process, int number, bool all,
@@ -271,13 +299,21 @@ void agent_client::resume(const std::string& container, milliseconds limit, call
                                            no_value(std::move(done)));
 }
 
-void agent_client::acknowledge(const std::string& container, const std::string& process, milliseconds limit,
-                               callback<void> done) {
+void agent_client::acknowledge(const std::string& container, const std::vector<std::string>& processes,
+                               milliseconds limit, callback<void> done) {
+  const bool at_once = *state_->revision > 0;
   proto::AcknowledgeRequest request;
   request.set_container_id(container);
-  request.set_process_id(process);
-  start<proto::AcknowledgeRequest, proto::Empty>(state_, &proto::Agent::Stub::async::Acknowledge, std::move(request),
-                                                 limit, no_value(std::move(done)));
+  for (const auto& process : processes) {
+    const bool last = &process == &processes.back();
+    if (at_once && !last) {
+      request.add_more_process_ids(process);
+      continue;
+    }
+    request.set_process_id(process);
+    start<proto::AcknowledgeRequest, proto::Empty>(state_, &proto::Agent::Stub::async::Acknowledge, request, limit,
+                                                   no_value(last ? std::move(done) : [](result<void>) {}));
+  }
 }
 
 void agent_client::processes(const std::string& container, milliseconds limit, callback<agent_process_table> done) {

@@ -21,6 +21,7 @@
 
 namespace arca::vm {
 
+class stdio_stream;
 class tunnel_stream;
 
 struct agent_exit {
@@ -62,6 +63,10 @@ struct agent_exec {
 };
 struct agent_started {
   int64_t pid = 0, started_at = 0;
+};
+struct agent_attached {
+  agent_started process;
+  unique_fd stdio;  ///< as of agent_client::stdio
 };
 struct agent_interface {
   std::string name, mac, gateway4, gateway6;
@@ -159,13 +164,17 @@ class agent_client {
   void shutdown(milliseconds limit, callback<void> done);
   void create_container(const agent_container& what, milliseconds limit, callback<agent_started> done);
   void exec(const agent_exec& what, milliseconds limit, callback<agent_started> done);
+  /// In a VM: exec and stdio in one call. `hello` names the same process.
+  void exec(const agent_exec& what, stdio::hello hello, milliseconds limit, callback<agent_attached> done);
   void signal(const std::string& container, const std::string& process, int number, bool all, milliseconds limit,
               callback<void> done);
   void resize(const std::string& container, const std::string& process, uint32_t rows, uint32_t columns,
               milliseconds limit, callback<void> done);
   void pause(const std::string& container, milliseconds limit, callback<void> done);
   void resume(const std::string& container, milliseconds limit, callback<void> done);
-  void acknowledge(const std::string& container, const std::string& process, milliseconds limit, callback<void> done);
+  /// Answered with what happened to the last of them.
+  void acknowledge(const std::string& container, const std::vector<std::string>& processes, milliseconds limit,
+                   callback<void> done);
   void processes(const std::string& container, milliseconds limit, callback<agent_process_table> done);
   void stats(const std::string& container, milliseconds limit, callback<std::string> done);
   void update_resources(const std::string& container, const std::string& oci_resources, milliseconds limit,
@@ -212,6 +221,7 @@ class agent_client {
 
  private:
   struct state;
+  result<std::shared_ptr<stdio_stream>> make_stdio(unique_fd& theirs);
   template <class Reader>
   void next(std::shared_ptr<Reader> state::*which);
   void open_tunnel(std::shared_ptr<tunnel_stream> made, const agent_tunnel& where, milliseconds limit);

@@ -193,21 +193,26 @@ void agent_client::tunnel_from(unique_fd socket, const agent_tunnel& where, mill
   open_tunnel(std::make_shared<tunnel_stream>(std::move(socket), std::move(over)), where, limit);
 }
 
-result<unique_fd> agent_client::stdio(const stdio::hello& hello) {
+result<std::shared_ptr<stdio_stream>> agent_client::make_stdio(unique_fd& theirs) {
   std::array<int, 2> ends{-1, -1};
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) return fail_errno("socket pair");
-  unique_fd ours(ends[0]), theirs(ends[1]);
+  unique_fd ours(ends[0]);
+  theirs.reset(ends[1]);
   setsockopt(ours.get(), SOL_SOCKET, SO_SNDBUF, &stdio_buffer, sizeof stdio_buffer);
-  const auto made = std::make_shared<stdio_stream>(std::move(ours), [state = state_](stdio_stream* it) {
+  auto made = std::make_shared<stdio_stream>(std::move(ours), [state = state_](stdio_stream* it) {
     const std::lock_guard guard(state->lock);
     std::erase(state->stdios, it);
   });
-  {
-    const std::lock_guard guard(state_->lock);
-    if (state_->closing) return fail(errc::cancelled, "the machine is being closed");
-    state_->stdios.push_back(made.get());
-  }
-  made->start(state_->raw, hello);
+  const std::lock_guard guard(state_->lock);
+  if (state_->closing) return fail(errc::cancelled, "the machine is being closed");
+  state_->stdios.push_back(made.get());
+  return made;
+}
+
+result<unique_fd> agent_client::stdio(const stdio::hello& hello) {
+  unique_fd theirs;
+  ARCA_TRY(stream, make_stdio(theirs));
+  stream->start(state_->raw, hello);
   return theirs;
 }
 

@@ -14,10 +14,12 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "guest/proto/stdio_frame.hpp"
 #include "persistence/base/error.hpp"
 #include "persistence/base/unique_fd.hpp"
 #include "vm/start_account.hpp"
@@ -100,6 +102,12 @@ class machine {
   /// A new connection for the bytes of a process, hello already sent (guest/proto/stdio_frame.hpp).
   virtual result<unique_fd> connect_stdio(const std::string& container, const std::string& process,
                                           uint64_t first_sequence) = 0;
+  /// Where the connection for the bytes of an exec comes with its start (agent_client::exec): the hello for that.
+  virtual result<std::optional<stdio::hello>> exec_hello(const std::string& container,
+                                                         const std::string& process) const {
+    (void)container, (void)process;
+    return std::nullopt;
+  }
 
   /// Makes the overlay (nothing appears in the host's mount table) and hands it to the agent. The returned descriptor
   /// names the mounted root for lookups (users, working directory); the token goes into CreateContainerRequest.rootfs.

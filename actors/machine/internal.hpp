@@ -39,6 +39,7 @@ enum class machine_timer_kind : uint8_t {
   events_ended,  ///< at once, from a gRPC thread
   follow_again,
   ping,
+  forget_execs,
 };
 inline std::string to_string(machine_timer_kind k) {
   switch (k) {
@@ -56,6 +57,8 @@ inline std::string to_string(machine_timer_kind k) {
       return "follow_again";
     case machine_timer_kind::ping:
       return "ping";
+    case machine_timer_kind::forget_execs:
+      return "forget_execs";
   }
   return {};
 }

@@ -390,8 +390,12 @@ result<prepared_exec> prepare_exec(vm::machine& box, const model::container_reco
   std::tie(stdio.rows, stdio.columns) = console(exec);
   stdio.spool_limit = spool_limit;
   if (io) {
-    ARCA_TRY(socket, box.connect_stdio(r.id, process_id, 1));
-    out.stdio = std::move(socket);
+    ARCA_TRY(hello, box.exec_hello(r.id, process_id));
+    out.hello = hello;
+    if (!hello) {
+      ARCA_TRY(socket, box.connect_stdio(r.id, process_id, 1));
+      out.stdio = std::move(socket);
+    }
   }
   out.words.exec = true;
   const auto command = oci::texts(exec, "Cmd");

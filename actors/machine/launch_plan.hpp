@@ -62,7 +62,8 @@ result<prepared> prepare(vm::machine& box, const order& o, const std::shared_ptr
 
 struct prepared_exec {
   vm::agent_exec request;
-  unique_fd stdio;
+  unique_fd stdio;                    ///< for its bytes, or …
+  std::optional<stdio::hello> hello;  ///< … that of a connection which comes with the start; neither: /dev/null
   oci::failed_launch words;
   unique_fd opened_root;  ///< holds words.root_fd when `root` was null
 };

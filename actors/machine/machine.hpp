@@ -109,6 +109,8 @@ class machine : public tracked<machine_internal::base> {
   void settle(const std::string& process_id, bool output_is_late);
   void report(const std::string& process_id, process_state& state);
   caf::result<void> acknowledge(const acknowledge_exit& request);
+  void forget_soon(const std::string& exec);
+  void forget_execs();
   void close();
   void end_machine();
   std::string container_dir() const { return ctx_.config.data_root + "/containers/" + id_; }
@@ -123,7 +125,8 @@ class machine : public tracked<machine_internal::base> {
   uint64_t generation_ = 0, bindings_ = 0;
   int64_t began_ = 0;  ///< of the launch, then of the container: nothing in it can be older
   int strange_events_ = 0;
-  int lost_streams_ = 0;  ///< streams of events that ended, one after the other
+  std::vector<std::string> forgotten_;  ///< execs whose ends are to be acknowledged
+  int lost_streams_ = 0;                ///< streams of events that ended, one after the other
   bool unresponsive_ = false, paused_ = false, pinging_ = false;
   std::chrono::steady_clock::time_point heard_at_;  ///< an answer or an event of the agent
   std::vector<std::unique_ptr<vm::published_socket>> published_;

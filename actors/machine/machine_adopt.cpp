@@ -12,7 +12,6 @@ constexpr int adopt_ms = 3000;
 /// Of machines with a kernel of their own: twenty of them on two cores, emulated, all answer a new daemon at once, and
 /// one that is given up is killed.
 constexpr int adopt_vm_ms = 30'000;
-constexpr auto quick_limit = 3000ms;
 constexpr size_t most_adopted = 4096;  ///< processes of one machine: each gets a connection
 
 struct adopt_outcome {
@@ -88,11 +87,7 @@ void machine::adopted(adopted_promise promise, const vm::agent_hello& hello) {
     if (p.container_id != id_) continue;
     if (p.process_id != "init" && p.exit) {
       // An exec that ended with the old daemon: nobody will ask for its code or output any more.
-      call_agent<void>(
-          [container = id_, process = p.process_id](vm::agent_client& agent, auto done) {
-            agent.acknowledge(container, process, quick_limit, std::move(done));
-          },
-          [](const result<void>&) { /* it is forgotten with the machine at the latest */ });
+      forget_soon(p.process_id);
       continue;
     }
     auto& state = processes_[p.process_id];

@@ -11,6 +11,17 @@ constexpr auto quick_limit = 5000ms;       ///< signal, resize, processes, stats
 constexpr auto launcher_limit = 30'000ms;  ///< exec, update: a program is run
 constexpr auto kill_patience = 2s;
 constexpr size_t largest_statistics = 256 << 10;
+
+void execute(vm::agent_client& agent, const std::shared_ptr<launch::prepared_exec>& plan,
+             vm::agent_client::callback<vm::agent_started> done) {
+  if (!plan->hello) return agent.exec(plan->request, launcher_limit, std::move(done));
+  agent.exec(plan->request, *plan->hello, launcher_limit,
+             [plan, done = std::move(done)](result<vm::agent_attached> attached) {
+               if (!attached) return done(fail(attached.error()));
+               plan->stdio = std::move(attached->stdio);
+               done(attached->process);
+             });
+}
 }  // namespace
 
 std::optional<caf::error> machine::not_running() const {
@@ -38,9 +49,9 @@ caf::result<process_started> machine::start(const start_process& request) {
         auto plan = std::make_shared<launch::prepared_exec>(std::move(*prepared));
         // A quick process ends before the call is answered: its exit is reported only when its output has been read.
         auto& state = processes_[plan->request.process_id];
-        if (plan->stdio) state.binding = ++bindings_;
+        if (plan->stdio || plan->hello) state.binding = ++bindings_;
         call_agent<vm::agent_started>(
-            [plan](vm::agent_client& agent, auto done) { agent.exec(plan->request, launcher_limit, std::move(done)); },
+            [plan](vm::agent_client& agent, auto done) { execute(agent, plan, std::move(done)); },
             [this, promise, io, plan](result<vm::agent_started> started) mutable {
               if (!started) {
                 processes_.erase(plan->request.process_id);

@@ -15,6 +15,7 @@ constexpr auto output_patience = 2s;  ///< for the rest of the output after an e
 constexpr auto reconnect_after = 50ms;
 constexpr int reconnect_limit = 20;
 constexpr auto quick_limit = 5000ms;
+constexpr auto forget_pace = 100ms;
 constexpr int exit_killed = 137;
 /// Between events that no agent has to tell, and OOM kills: it can send them without end.
 constexpr auto event_pace = 10ms, slow_event_pace = 200ms;
@@ -250,6 +251,9 @@ void machine::on_timer(const machine_timer& timer) {
     case machine_timer_kind::ping:
       ping_if_silent();
       break;
+    case machine_timer_kind::forget_execs:
+      forget_execs();
+      break;
     case machine_timer_kind::kill_late: {
       if (phase_ != phase::running || processes_["init"].exit) break;
       log::warn("the machine's agent does not report the end of a killed container", log::kv("container", id_));
@@ -298,13 +302,27 @@ caf::result<void> machine::acknowledge(const acknowledge_exit& request) {
     if (!found->second.exit) return promise;  // a start that failed: there is nothing to forget
     processes_.erase(found);
   }
-  if (phase_ == phase::running)
-    call_agent<void>(
-        [request](vm::agent_client& agent, auto done) {
-          agent.acknowledge(request.container_id, request.process_id, quick_limit, std::move(done));
-        },
-        [](result<void>) { /* it forgets at the latest with the machine */ });
+  forget_soon(request.process_id);
   return promise;
+}
+
+/// Nobody waits for it, so it is done for several at a time, and not while the next exec is being started.
+void machine::forget_soon(const std::string& exec) {
+  forgotten_.push_back(exec);
+  if (forgotten_.size() > 1) return;
+  machine_timer later;
+  later.kind = machine_timer_kind::forget_execs;
+  delayed_send(this, forget_pace, std::move(later));
+}
+
+void machine::forget_execs() {
+  auto execs = std::exchange(forgotten_, {});
+  if (phase_ != phase::running || execs.empty()) return;
+  call_agent<void>(
+      [id = id_, execs = std::move(execs)](vm::agent_client& agent, auto done) {
+        agent.acknowledge(id, execs, quick_limit, std::move(done));
+      },
+      [](const result<void>&) { /* it forgets at the latest with the machine */ });
 }
 
 /// Init's exit is committed. Nothing of the container is needed any more.

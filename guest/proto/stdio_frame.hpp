@@ -10,6 +10,8 @@
 // daemon keeps at most `stdin_window` bytes un-credited.
 #pragma once
 #include <cstdint>
+#include <cstring>
+#include <string>
 
 namespace arca::stdio {
 
@@ -21,6 +23,7 @@ enum class hello_kind : uint32_t {
   process = 1,  ///< then frames for the process named in the hello
   fd = 2,       ///< one descriptor arrives with the hello as SCM_RIGHTS, kept under the token in process_id; the agent
                 ///< answers one byte 0 when it has it; the connection then ends
+  exec = 3,     ///< as process, but of one that is to be started: only in StdioStream (guest/proto/agent.proto)
 };
 
 /// Sent once by the daemon, little endian, as it lies in memory.
@@ -34,12 +37,26 @@ struct hello {
 };
 static_assert(sizeof(hello) == 152);
 
+/// container_id or process_id of a hello. False: it does not fit.
+template <size_t N>
+bool set_name(char (&field)[N], const std::string& name) {
+  if (name.size() > N) return false;
+  std::memcpy(field, name.data(), name.size());
+  return true;
+}
+template <size_t N>
+std::string name_of(const char (&field)[N]) {
+  return {field, strnlen(field, N)};
+}
+
 enum class frame_kind : uint8_t {
   output = 1,        ///< agent: stream, sequence, time, payload
   end = 2,           ///< agent: no record follows; sequence is that of the last
   lost = 3,          ///< agent: non-blocking mode dropped `sequence` records before the next
   stdin_credit = 4,  ///< agent: `sequence` more bytes of stdin were consumed
   stdin_closed = 5,  ///< agent: the process closed its stdin; further input is dropped
+  started = 6,       ///< agent: the first frame after a hello of kind exec; sequence = pid, time = of its start. Others
+                     ///< may follow in the same message
   ack = 16,          ///< daemon: everything up to `sequence` is safe
   stdin_data = 17,   ///< daemon: payload
   stdin_close = 18,  ///< daemon: end of input

@@ -4,4 +4,7 @@
 
 namespace arca {
 inline constexpr uint32_t agent_protocol_version = 1;
-}
+/// What was added to that version since. Machines keep the agent they were booted with: a daemon asks it for no more
+/// than HelloReply says.
+inline constexpr uint32_t agent_protocol_revision = 1;
+}  // namespace arca

@@ -46,7 +46,8 @@ def exec_works(w, cid):
 
 
 def exec_hangs(w, cid):
-    thread = threading.Thread(target=lambda: w.exec(cid))
+    x = w.e.json("POST", "/containers/%s/exec" % cid, {"Cmd": ["true"], "AttachStdout": True})["Id"]
+    thread = threading.Thread(target=lambda: w.e.http("POST", "/exec/%s/start" % x, {}, timeout=60))
     thread.start()
     time.sleep(0.5)
     w.remove(cid)
@@ -467,7 +468,17 @@ VM_RUNS = (
     ("Tunnel:twice", dialled(), {}),
     ("Signal:never", stop_works, {}),
     ("Signal:lie", stop_works, {}),
-    ("Exec:never", exec_hangs, {}),
+    ("Hello:first", exec_works, {}),
+    ("Started:numbers", exec_works, {}),
+    ("Started:twice", exec_works, {}),
+    ("Started:late", exec_works, {}),
+    ("Started:error", exec_fails(rb"hostile"), {}),
+    ("Started:end", exec_fails(rb"cancelled"), {}),
+    ("Started:short", exec_fails(rb"does not say that the process has started"), {}),
+    ("Started:long", a_while, {}),
+    ("Started:other", exec_fails(rb"does not say that the process has started"), {}),
+    ("Started:close", a_while, {}),
+    ("Started:never", exec_hangs, {}),
     ("CreateContainer:future", times_are_possible, {}),
     ("wire:close=600", a_while, {}),
 )

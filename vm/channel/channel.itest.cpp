@@ -56,24 +56,33 @@ void start_container(agent_client& agent, const std::vector<std::string>& argv, 
   REQUIRE(started);
 }
 
-unique_fd connect_stdio(agent_client& agent, const std::string& process, uint64_t generation, uint64_t first = 1) {
+stdio::hello hello_of(const std::string& process, uint64_t generation, uint64_t first = 1) {
   stdio::hello hello;
   hello.generation = generation;
   hello.first_sequence = first;
-  std::snprintf(hello.container_id, sizeof hello.container_id, "%s", container_id);
-  std::snprintf(hello.process_id, sizeof hello.process_id, "%s", process.c_str());
-  auto mine = agent.stdio(hello);
+  REQUIRE(stdio::set_name(hello.container_id, container_id));
+  REQUIRE(stdio::set_name(hello.process_id, process));
+  return hello;
+}
+
+unique_fd connect_stdio(agent_client& agent, const std::string& process, uint64_t generation, uint64_t first = 1) {
+  auto mine = agent.stdio(hello_of(process, generation, first));
   REQUIRE(mine);
   return std::move(*mine);
 }
 
-void exec(agent_client& agent, const std::string& process, const std::vector<std::string>& argv) {
+agent_exec exec_of(const std::string& process, const std::vector<std::string>& argv) {
   agent_exec what;
   what.container_id = container_id;
   what.process_id = process;
   what.oci_process =
       nlohmann::json({{"args", argv}, {"cwd", "/"}, {"env", {"PATH=/bin"}}, {"user", {{"uid", 0}, {"gid", 0}}}}).dump();
   what.stdio.spool_limit = 1 << 20;
+  return what;
+}
+
+void exec(agent_client& agent, const std::string& process, const std::vector<std::string>& argv) {
+  const auto what = exec_of(process, argv);
   const auto started = wait_for<agent_started>([&](auto done) { agent.exec(what, limit, done); });
   INFO(why(started));
   REQUIRE(started);
@@ -247,6 +256,68 @@ TEST_CASE("bytes of processes and connections of a machine") {
   }
   CHECK(call([&](auto done) { agent->shutdown(limit, done); }));
   CHECK(machine.wait_ended(10'000) == 0);
+}
+
+TEST_CASE("an exec and its bytes in one call") {
+  test_machine machine("");
+  auto agent = machine.connect();
+  REQUIRE(hello(*agent, greeting(2)));
+  start_container(*agent, {"sleep", "1000"});
+  const auto attached = [&](const agent_exec& what, const stdio::hello& greeting) {
+    return wait_for<agent_attached>([&](auto done) { agent->exec(what, greeting, limit, done); });
+  };
+  const auto output = [&](const std::string& process, const std::vector<std::string>& argv) {
+    auto got = attached(exec_of(process, argv), hello_of(process, 2));
+    INFO(why(got));
+    REQUIRE(got);
+    CHECK(got->process.pid > 1);
+    CHECK(got->process.started_at > 0);
+    return read_output(got->stdio.get());
+  };
+  const auto processes = [&] { return hello(*agent, greeting(2))->processes.size(); };
+
+  SECTION("long or short, and forgotten together") {
+    CHECK(output("a", {"sh", "-c", ":"}).empty());
+    CHECK(output("b", {"echo", "b"}) == "b\n");
+    CHECK(output("c", {"seq", "1", "300000"}).size() == 1988895);
+    CHECK(output("d", {"sh", "-c", "sleep 0.3; echo d"}) == "d\n");
+    CHECK(processes() == 5);
+    REQUIRE(wait_for<void>([&](auto done) { agent->acknowledge(container_id, {"a", "b", "c", "d"}, limit, done); }));
+    CHECK(processes() == 1);
+  }
+  SECTION("a request that is too long for one message goes in a call of its own") {
+    auto what = exec_of("e", {"sh", "-c", "echo ${#LONG}"});
+    auto process = nlohmann::json::parse(what.oci_process);
+    for (int i = 0; i < 4; ++i) process["env"].push_back("V" + std::to_string(i) + '=' + std::string(100'000, 'v'));
+    process["env"].push_back("LONG=" + std::string(1000, 'l'));
+    what.oci_process = process.dump();
+    auto got = attached(what, hello_of("e", 2));
+    INFO(why(got));
+    REQUIRE(got);
+    CHECK(read_output(got->stdio.get()) == "1000\n");
+  }
+  SECTION("what cannot be started says why, and leaves nothing") {
+    const auto missing = attached(exec_of("f", {"nosuch"}), hello_of("f", 2));
+    REQUIRE_FALSE(missing);
+    CHECK(missing.error().message().find("executable file `nosuch` not found in $PATH") != std::string::npos);
+    CHECK(attached(exec_of("g", {"true"}), hello_of("other", 2)).error().code() == errc::invalid_argument);
+    CHECK(attached(exec_of("g", {"true"}), hello_of("g", 1)).error().code() == errc::conflict);
+    CHECK(processes() == 1);
+  }
+  SECTION("a machine that does not answer, and a client that is closed meanwhile") {
+    machine.freeze();
+    const auto late = wait_for<agent_attached>(
+        [&](auto done) { agent->exec(exec_of("h", {"true"}), hello_of("h", 2), 300ms, done); });
+    REQUIRE_FALSE(late);
+    CHECK(late.error().code() == errc::timeout);
+    auto answer = std::make_shared<std::promise<bool>>();
+    agent->exec(exec_of("i", {"true"}), hello_of("i", 2), limit,
+                [answer](const auto& got) { answer->set_value(got.has_value()); });
+    agent.reset();
+    auto told = answer->get_future();
+    REQUIRE(told.wait_for(5s) == std::future_status::ready);
+    CHECK_FALSE(told.get());
+  }
 }
 
 TEST_CASE("a machine's file systems, sysctls and devices") {

@@ -1,5 +1,6 @@
 #include "vm/channel/stdio_stream.hpp"
 
+#include <cstring>
 #include <utility>
 
 #include "persistence/base/tsan.hpp"
@@ -16,11 +17,29 @@ stdio_stream::stdio_stream(unique_fd socket, std::function<void(stdio_stream*)> 
       gone_(std::move(gone)),
       relay_(loop_, std::move(socket), false, static_cast<guest::tunnel_messages&>(*this)) {}
 
-void stdio_stream::start(grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer>& stub,
-                         const stdio::hello& hello) {
+void stdio_stream::start(stub& to, const stdio::hello& hello) {
+  begin(to, grpc::Slice(&hello, sizeof hello));
+}
+
+void stdio_stream::start(stub& to, const stdio::hello& hello, const std::string& request,
+                         std::chrono::milliseconds limit, std::function<void(result<stdio::frame>)> started) {
+  started_ = std::move(started);
+  loop_.post([keep = shared_from_this(), limit] {
+    if (!keep->started_) return;
+    keep->limit_ = keep->loop_.after(limit, [it = keep.get()] {
+      it->limit_ = 0;
+      it->answer(fail(errc::timeout, "the machine's agent does not answer"));
+      it->context_.TryCancel();
+    });
+  });
+  std::string first(reinterpret_cast<const char*>(&hello), sizeof hello);
+  begin(to, grpc::Slice(first + request));
+}
+
+void stdio_stream::begin(stub& to, grpc::Slice first) {
   self_ = shared_from_this();
-  stub.PrepareBidiStreamingCall(&context_, method, {}, this);
-  out_ = agent::to_message(grpc::Slice(&hello, sizeof hello));
+  to.PrepareBidiStreamingCall(&context_, method, {}, this);
+  out_ = agent::to_message(std::move(first));
   ARCA_TSAN_RELEASE(&calls::through_grpc);
   AddHold();  // messages are started from the loop
   StartWrite(&out_);
@@ -39,8 +58,24 @@ void stdio_stream::OnReadDone(bool good) {
     if (!good) return end();
     agent::message_bytes bytes;
     if (!bytes.take(in_)) return close(fail(errc::internal, "the machine's agent sent something else than bytes"));
+    if (started_) return on_started(bytes.all());
     relay_.received(bytes.all());
   });
+}
+
+void stdio_stream::on_started(const std::string& bytes) {
+  stdio::frame started;
+  if (bytes.size() >= sizeof started) std::memcpy(&started, bytes.data(), sizeof started);
+  if (bytes.size() < sizeof started || started.kind != stdio::frame_kind::started || started.length != 0)
+    return close(fail(errc::internal, "the machine's agent does not say that the process has started"));
+  answer(started);
+  if (bytes.size() == sizeof started) return relay_.start();
+  relay_.start_with(bytes.substr(sizeof started));
+}
+
+void stdio_stream::answer(result<stdio::frame> how) {
+  loop_.cancel(limit_);
+  if (const auto tell = std::exchange(started_, nullptr)) tell(std::move(how));
 }
 
 void stdio_stream::OnWriteDone(bool good) {
@@ -49,6 +84,7 @@ void stdio_stream::OnWriteDone(bool good) {
     if (over_) return;
     if (!good) return end();
     if (std::exchange(greeted_, true)) return relay_.sent();
+    if (started_) return receive();
     relay_.start();
   });
 }
@@ -57,10 +93,12 @@ void stdio_stream::OnWritesDoneDone(bool good) {
   OnWriteDone(good);
 }
 
-void stdio_stream::OnDone(const grpc::Status&) {
+void stdio_stream::OnDone(const grpc::Status& status) {
   ARCA_TSAN_ACQUIRE(&calls::through_grpc);
-  loop_.post([this] {
+  loop_.post([this, status] {
     const auto keep = std::move(self_);
+    answer(
+        fail(status.ok() ? error{errc::unavailable, "the machine's agent ended the call"} : calls::to_error(status)));
     end();
     gone_(this);
   });
@@ -84,7 +122,10 @@ void stdio_stream::receive() {
 
 // After a clean end the agent ends the call too; cancelling could overtake the last bytes.
 void stdio_stream::close(result<void> how) {
-  if (!how) context_.TryCancel();
+  if (!how) {
+    answer(fail(how.error()));
+    context_.TryCancel();
+  }
   end();
 }
 

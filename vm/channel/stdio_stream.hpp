@@ -4,6 +4,7 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -22,7 +23,11 @@ class stdio_stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
   /// `socket` is the relay's end. `gone`: on the pump's loop, when nothing of the call is left.
   stdio_stream(unique_fd socket, std::function<void(stdio_stream*)> gone);
 
-  void start(grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer>& stub, const stdio::hello& hello);
+  using stub = grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer>;
+  void start(stub& to, const stdio::hello& hello);
+  /// With a hello of kind exec and its ExecRequest. `started`: once, on the pump's loop, with the agent's first frame.
+  void start(stub& to, const stdio::hello& hello, const std::string& request, std::chrono::milliseconds limit,
+             std::function<void(result<stdio::frame>)> started);
   /// From any thread: the connection ends now.
   void cancel();
 
@@ -36,6 +41,9 @@ class stdio_stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
   void send_end() override;
   void receive() override;
   void close(result<void> how) override;
+  void begin(stub& to, grpc::Slice first);
+  void on_started(const std::string& bytes);
+  void answer(result<stdio::frame> how);
   void end();
 
   guest::loop& loop_;
@@ -43,6 +51,8 @@ class stdio_stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
   grpc::ByteBuffer in_, out_;
   std::function<void(stdio_stream*)> gone_;
   guest::tunnel_relay relay_;
+  std::function<void(result<stdio::frame>)> started_;  ///< while it is waited for
+  guest::loop::timer_id limit_ = 0;
   bool greeted_ = false;
   bool over_ = false;  ///< nothing is started any more
   std::shared_ptr<stdio_stream> self_;

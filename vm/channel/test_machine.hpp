@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <csignal>
 #include <memory>
 #include <string>
 #include <vector>
@@ -33,6 +34,8 @@ class test_machine {
   std::string console() const;
   /// Processor time that QEMU has used, ms: what a measurement on a busy host can go by.
   double cpu_ms() const;
+  /// From now on nothing in it answers.
+  void freeze() const { ::kill(pid_, SIGSTOP); }
   /// Exit status of QEMU once it has ended within the time, else -1.
   int wait_ended(int limit_ms);
 

@@ -48,7 +48,7 @@ struct exits {
 };
 
 void end(running& r, const std::string& id) {
-  CHECK(wait_for<void>([&](auto done) { r.box->agent().acknowledge(id, "init", 2000ms, done); }));
+  CHECK(wait_for<void>([&](auto done) { r.box->agent().acknowledge(id, {"init"}, 2000ms, done); }));
   CHECK(wait_for<void>([&](auto done) { r.box->agent().shutdown(4000ms, done); }));
   r.box->destroy();
   CHECK(access(r.box->identity().dir.c_str(), F_OK) != 0);

@@ -46,13 +46,6 @@ result<unique_fd> connect_unix(const std::string& path) {
   return fd;
 }
 
-template <size_t N>
-bool put_name(char (&field)[N], const std::string& name) {
-  if (name.size() > N) return false;
-  std::memcpy(field, name.data(), name.size());
-  return true;
-}
-
 }  // namespace
 
 namespace_machine::namespace_machine(namespace_backend& backend, machine_identity identity, bool host_network)
@@ -102,7 +95,7 @@ result<unique_fd> namespace_machine::connect_stdio(const std::string& container,
   stdio::hello hello;
   hello.generation = backend_.generation();
   hello.first_sequence = first_sequence;
-  if (!put_name(hello.container_id, container) || !put_name(hello.process_id, process))
+  if (!stdio::set_name(hello.container_id, container) || !stdio::set_name(hello.process_id, process))
     return fail(errc::invalid_argument, "a container or process id has more than 64 bytes");
   ARCA_TRY(socket, connect_unix(identity_.dir + '/' + guest_start::stdio_socket));
   ARCA_CHECK(fs::write_all(socket.get(), {reinterpret_cast<const char*>(&hello), sizeof hello}));
@@ -114,7 +107,7 @@ result<std::string> namespace_machine::hand_over(int fd, const char* what) {
   stdio::hello hello;
   hello.kind = stdio::hello_kind::fd;
   hello.generation = backend_.generation();
-  put_name(hello.process_id, token);
+  stdio::set_name(hello.process_id, token);
   ARCA_TRY(socket, connect_unix(identity_.dir + '/' + guest_start::stdio_socket));
   iovec bytes{&hello, sizeof hello};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};

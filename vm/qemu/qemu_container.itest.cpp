@@ -92,7 +92,7 @@ TEST_CASE("vm: a container with a NIC, a volume and a shared file runs to its en
   CHECK(seen.of("init").code == 7);
   CHECK(must(fs::read_file(file)) == "of the host\n");
 
-  must(wait_for<void>([&](auto done) { agent.acknowledge(id, "init", 2s, done); }));
+  must(wait_for<void>([&](auto done) { agent.acknowledge(id, {"init"}, 2s, done); }));
   (void)wait_for<void>([&](auto done) { agent.shutdown(5s, done); });
   CHECK(wait_for_end(box->exit_fd(), 5000));
   box->destroy();

@@ -90,7 +90,7 @@ void qemu_machine::part_with(const std::string& owner) {
 /// Until the agent knows nothing of the container: what it was told to forget, it has no process of.
 void qemu_machine::forget_inside(const std::string& owner) {
   const auto forget = [&] {
-    return wait_for<void>([&](auto done) { client_->acknowledge(owner, "init", call_limit, std::move(done)); });
+    return wait_for<void>([&](auto done) { client_->acknowledge(owner, {"init"}, call_limit, std::move(done)); });
   };
   if (forget()) return;
   // It runs: a start that was given up, or one that a daemon left behind.

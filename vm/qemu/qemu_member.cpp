@@ -1,21 +1,8 @@
 #include "vm/qemu/qemu_member.hpp"
 
-#include <algorithm>
-
 #include "guest/proto/stdio_frame.hpp"
 
 namespace arca::vm {
-namespace {
-
-template <size_t N>
-bool put_name(char (&field)[N], const std::string& name) {
-  if (name.size() > N) return false;
-  std::copy(name.begin(), name.end(), field);
-  return true;
-}
-
-}  // namespace
-
 qemu_member::qemu_member(std::shared_ptr<qemu_machine> box, std::string container, std::string cgroup, bool joins)
     : box_(std::move(box)), identity_(box_->identity()), cgroup_(std::move(cgroup)), joins_(joins), is_inside_(!joins) {
   identity_.id = files_.owner = std::move(container);
@@ -59,14 +46,26 @@ result<agent_hello> qemu_member::adopt(int deadline_ms) {
   return std::move(hello);
 }
 
-result<unique_fd> qemu_member::connect_stdio(const std::string& container, const std::string& process,
-                                             uint64_t first_sequence) {
+result<stdio::hello> qemu_member::hello_of(const std::string& container, const std::string& process,
+                                           uint64_t first_sequence) const {
   stdio::hello hello;
   hello.generation = box_->generation();
   hello.first_sequence = first_sequence;
-  if (!put_name(hello.container_id, container) || !put_name(hello.process_id, process))
+  if (!stdio::set_name(hello.container_id, container) || !stdio::set_name(hello.process_id, process))
     return fail(errc::invalid_argument, "a container or process id has more than 64 bytes");
+  return hello;
+}
+
+result<unique_fd> qemu_member::connect_stdio(const std::string& container, const std::string& process,
+                                             uint64_t first_sequence) {
+  ARCA_TRY(hello, hello_of(container, process, first_sequence));
   return client_->stdio(hello);
+}
+
+result<std::optional<stdio::hello>> qemu_member::exec_hello(const std::string& container,
+                                                            const std::string& process) const {
+  ARCA_TRY(hello, hello_of(container, process, 1));
+  return std::optional(hello);
 }
 
 /// The agent's launcher knows its containers by name (guest/native_launcher.hpp).

@@ -20,6 +20,8 @@ class qemu_member final : public machine {
   agent_client& agent() override { return *client_; }
   result<unique_fd> connect_stdio(const std::string& container, const std::string& process,
                                   uint64_t first_sequence) override;
+  result<std::optional<stdio::hello>> exec_hello(const std::string& container,
+                                                 const std::string& process) const override;
   result<attached_rootfs> attach_rootfs(const rootfs_spec& rootfs) override {
     return box_->attach_rootfs(files_, rootfs);
   }
@@ -51,6 +53,8 @@ class qemu_member final : public machine {
  private:
   /// The machine answers: what is its own is known now.
   void settle();
+  result<stdio::hello> hello_of(const std::string& container, const std::string& process,
+                                uint64_t first_sequence) const;
 
   const std::shared_ptr<qemu_machine> box_;
   machine_identity identity_;

@@ -4,9 +4,11 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstring>
 #include <limits>
 #include <thread>
 
+#include "guest/proto/stdio_frame.hpp"
 #include "guest/proto/version.hpp"
 #include "guest/testing/hostile/stdio.hpp"
 
@@ -61,6 +63,7 @@ class service final : public pb::Agent::Service {
       while (!c->IsCancelled()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
     return act("Hello", c, r, [&] {
       r->set_protocol_version(wish_.is("Hello", "version") ? 77 : agent_protocol_version);
+      if (!wish_.is("Hello", "first")) r->set_revision(agent_protocol_revision);
       r->set_agent_version("hostile");
       r->set_pid(wish_.is("Hello", "numbers") ? -1 : getpid());
       const int count = wish_.is("Hello", "many") ? 20'000 : wish_.is("Hello", "numbers") ? 3 : 0;
@@ -281,16 +284,47 @@ class stdio_service final : public pb::StdioStream::Service {
     } else if (is("empty")) {
       while (stream->Write(out)) {
       }
-    } else if (!is("end")) {
-      carry(c, stream);
+    } else if (!is("end") && stream->Read(&out)) {
+      stdio::hello hello;
+      std::string first = out.data();
+      if (first.size() > sizeof hello) {  // an ExecRequest follows
+        std::memcpy(&hello, first.data(), sizeof hello);
+        const auto status = begin_exec(c, stream, stdio::name_of(hello.process_id));
+        if (!status.ok()) return status;
+        hello.kind = stdio::hello_kind::process;
+        first.assign(reinterpret_cast<const char*>(&hello), sizeof hello);
+      }
+      carry(c, stream, first);
     }
     return Status::OK;
   }
 
-  void carry(ServerContext* c, stream_type* stream) {
+  Status begin_exec(ServerContext* c, stream_type* stream, const std::string& process) {
+    const auto is = [&](const char* how) { return wish_.is("Started", how); };
+    if (is("error")) return {grpc::StatusCode::INTERNAL, "hostile \x1b[2J" + std::string(5000, 'x')};
+    if (is("end")) return {grpc::StatusCode::CANCELLED, {}};
+    if (is("close")) _exit(3);
+    while (is("never") && !c->IsCancelled()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    all_.started(process);
+    all_.end(process, 0);
+    if (is("late")) std::this_thread::sleep_for(std::chrono::seconds(4));
+    stdio::frame started;
+    started.kind = is("other") ? stdio::frame_kind::output : stdio::frame_kind::started;
+    started.sequence = is("numbers") ? std::numeric_limits<uint64_t>::max() : static_cast<uint64_t>(getpid());
+    started.time = is("numbers") ? year_one : now_nanos();
+    pb::Chunk out;
+    out.set_data(&started, is("short") ? sizeof started / 2 : sizeof started);
+    if (is("long")) out.mutable_data()->append(64 << 10, 'l');
+    stream->Write(out);
+    if (is("twice")) stream->Write(out);
+    return Status::OK;
+  }
+
+  void carry(ServerContext* c, stream_type* stream, const std::string& first) {
     int ends[2] = {-1, -1};
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return;
     const unique_fd mine(ends[0]);
+    (void)::send(mine.get(), first.data(), first.size(), MSG_NOSIGNAL);
     std::thread([this, fd = ends[1]] { serve_stdio(unique_fd(fd), wish_, all_); }).detach();
     std::thread reader([&] {
       pb::Chunk in;

@@ -120,7 +120,7 @@ void serve_stdio(unique_fd socket, const wish& wanted, processes& all) {
     send_all(socket.get(), &answer, 1);
     return;
   }
-  const std::string process(hello.process_id, strnlen(hello.process_id, sizeof hello.process_id));
+  const auto process = stdio::name_of(hello.process_id);
   if (!wanted.is("stdio", "unread"))
     std::thread([fd = dup(socket.get())] {
       char ignored[16 << 10];

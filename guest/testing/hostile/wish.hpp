@@ -7,7 +7,7 @@
 //                 have ways of their own
 //   Events        endless, others=ID, twice, oom, times, early, end
 //   stdio, fd     frames of guest/proto/stdio_frame.hpp; descriptors
-//   Tunnel        the messages around them, in a virtual machine
+//   Open, Tunnel  the messages around them, in a virtual machine; Started: the answer to an exec there
 //   wire          what is between gRPC and the daemon: double, flip, slow, garbage, pings, deaf
 //   console       flood
 #pragma once
