@@ -151,6 +151,29 @@ class Engine:
         for c in self.json("GET", "/containers/json?all=1"):
             self.http("DELETE", "/containers/%s?force=1&v=1" % c["Id"])
 
+    @classmethod
+    def with_busybox(cls, **options):
+        """One that runs and has the image; for setUpModule."""
+        engine = cls(**options)
+        engine.__enter__()
+        try:
+            engine.docker("load", "-i", busybox_archive(engine.dir + "/busybox.tar"))
+        except BaseException:
+            engine.close()
+            raise
+        return engine
+
+    def close_clean(self):
+        """Removes everything, ends it, and fails for what containers have left behind; for tearDownModule."""
+        left = None
+        try:
+            self.remove_everything()
+            wait_for(lambda: not self.leftovers_of_containers(), 20, "the last machine's teardown")
+            left = self.leftovers_of_containers()
+        finally:
+            self.close()
+        assert not left, left
+
     def close(self):
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)

@@ -7,27 +7,18 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from arca_engine import Engine, busybox_archive, wait_for  # noqa: E402
+from arca_engine import Engine, wait_for  # noqa: E402
 
 ENGINE = None
 
 
 def setUpModule():
     global ENGINE
-    ENGINE = Engine()
-    ENGINE.__enter__()
-    ENGINE.docker("load", "-i", busybox_archive(ENGINE.dir + "/busybox.tar"))
+    ENGINE = Engine.with_busybox()
 
 
 def tearDownModule():
-    left = None
-    try:
-        ENGINE.remove_everything()
-        wait_for(lambda: not ENGINE.leftovers_of_containers(), 10, "the last machine's teardown")
-        left = ENGINE.leftovers_of_containers()
-    finally:
-        ENGINE.close()
-    assert not left, left
+    ENGINE.close_clean()
 
 
 class Run(unittest.TestCase):

@@ -11,7 +11,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from arca_engine import BIN, Engine, busybox_archive, main, wait_for  # noqa: E402
+from arca_engine import BIN, Engine, main, wait_for  # noqa: E402
 
 ENGINE = None
 MACHINE_STAGES = {"queue", "spawn", "qemu", "boot", "hello", "nic", "rootfs", "shares"}
@@ -20,20 +20,11 @@ ENGINE_STAGES = {"files", "rootfs", "spec", "configure", "network", "create"}
 
 def setUpModule():
     global ENGINE
-    ENGINE = Engine(config={"default-runtime": "vm"})
-    ENGINE.__enter__()
-    ENGINE.docker("load", "-i", busybox_archive(ENGINE.dir + "/busybox.tar"))
+    ENGINE = Engine.with_busybox(config={"default-runtime": "vm"})
 
 
 def tearDownModule():
-    left = None
-    try:
-        ENGINE.remove_everything()
-        wait_for(lambda: not ENGINE.leftovers_of_containers(), 20, "the last machine's teardown")
-        left = ENGINE.leftovers_of_containers()
-    finally:
-        ENGINE.close()
-    assert not left, left
+    ENGINE.close_clean()
 
 
 def arca(*args, engine=None, check=True):

@@ -7,7 +7,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from arca_engine import RUNTIME, Engine, busybox_archive, main, wait_for  # noqa: E402
+from arca_engine import RUNTIME, Engine, main, wait_for  # noqa: E402
 
 ENGINE = None
 SERVE = "while :; do echo served | nc -l -p 80; done"
@@ -16,9 +16,7 @@ COUNT = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"
 
 def setUpModule():
     global ENGINE
-    ENGINE = Engine()
-    ENGINE.__enter__()
-    ENGINE.docker("load", "-i", busybox_archive(ENGINE.dir + "/busybox.tar"))
+    ENGINE = Engine.with_busybox()
 
 
 def tearDownModule():

@@ -13,7 +13,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from arca_engine import BIN, Engine, busybox_archive, main, wait_for  # noqa: E402
+from arca_engine import BIN, Engine, main, wait_for  # noqa: E402
 
 ENGINE = None
 # The host's programs, for what busybox cannot do.
@@ -24,20 +24,11 @@ MEGABYTES = 50
 
 def setUpModule():
     global ENGINE
-    ENGINE = Engine(config={"default-runtime": "vm"})
-    ENGINE.__enter__()
-    ENGINE.docker("load", "-i", busybox_archive(ENGINE.dir + "/busybox.tar"))
+    ENGINE = Engine.with_busybox(config={"default-runtime": "vm"})
 
 
 def tearDownModule():
-    left = None
-    try:
-        ENGINE.remove_everything()
-        wait_for(lambda: not ENGINE.leftovers_of_containers(), 20, "the last machine's teardown")
-        left = ENGINE.leftovers_of_containers()
-    finally:
-        ENGINE.close()
-    assert not left, left
+    ENGINE.close_clean()
 
 
 def run(name, *options):

@@ -12,7 +12,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from arca_engine import SANITIZED, Engine, busybox_archive, main, wait_for  # noqa: E402
+from arca_engine import SANITIZED, Engine, main, wait_for  # noqa: E402
 
 ENGINE = None
 PROBE = r"""
@@ -34,9 +34,7 @@ def setUpModule():
     global ENGINE
     if SANITIZED:
         raise unittest.SkipTest("the limits are those of a Release build")
-    ENGINE = Engine(config={"default-runtime": "vm"})
-    ENGINE.__enter__()
-    ENGINE.docker("load", "-i", busybox_archive(ENGINE.dir + "/busybox.tar"))
+    ENGINE = Engine.with_busybox(config={"default-runtime": "vm"})
     os.makedirs(ENGINE.dir + "/shared/inner")
     for path in ("canary", "shared/file"):
         with open(ENGINE.dir + "/" + path, "w") as f:
