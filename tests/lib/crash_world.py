@@ -235,8 +235,11 @@ class World:
             if os.path.isdir(base + e.cgroup):
                 left += ["cgroup " + d for d in os.listdir(base + e.cgroup)
                          if os.path.isdir(base + e.cgroup + "/" + d) and d.split("-")[0] not in runs]
-        with open("/proc/%d/mounts" % e.process.pid) as f:
-            left += ["mount " + line.split()[1] for line in f if e.dir in line]
+        try:
+            with open("/proc/%d/mounts" % e.process.pid) as f:
+                left += ["mount " + line.split()[1] for line in f if e.dir in line]
+        except OSError as why:  # it was killed just now
+            self.died(why)
         nics = 0
         for net in self.json("GET", "/networks"):
             inside = self.json("GET", "/networks/" + net["Id"])["Containers"]
