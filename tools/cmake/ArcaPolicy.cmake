@@ -12,7 +12,10 @@ find_program(CCACHE ccache)
 if(CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
 endif()
+add_compile_options(-pthread)
 add_link_options(-fuse-ld=lld)
+# For programs that are small rather than quick.
+set(ARCA_SMALL -ffunction-sections -fdata-sections $<$<CONFIG:Release>:-Os>)
 
 set(ARCA_SANITIZE "" CACHE STRING "empty, address or thread")
 if(ARCA_SANITIZE STREQUAL "address")
@@ -23,6 +26,9 @@ if(ARCA_SANITIZE STREQUAL "address")
 elseif(ARCA_SANITIZE STREQUAL "thread")
   add_compile_options(-fsanitize=thread -fno-omit-frame-pointer -gline-tables-only)
   add_link_options(-fsanitize=thread)
+endif()
+if(ARCA_FUZZ)  # everything: precompiled headers are shared only by what is instrumented in the same way
+  add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 if(ARCA_SANITIZE)  # not for cross-compiling: what CMake puts before each test program
   set(CMAKE_CROSSCOMPILING_EMULATOR ${CMAKE_SOURCE_DIR}/tests/lib/sanitized)
@@ -57,8 +63,8 @@ function(arca_unit_test name)
   catch_discover_tests(${name} TEST_PREFIX "${name}: " PROPERTIES LABELS unit TIMEOUT 600)
 endfunction()
 
-# arca_fuzzer(NAME LIBRARY lib CORPUS folder MAX_LEN n): one libFuzzer program (NAME.cpp) over a library of ours, which is
-# instrumented for it; only in the asan preset. ctest label fuzz; seeds in tests/fuzz/corpus/CORPUS; what it finds goes to
+# arca_fuzzer(NAME LIBRARY lib CORPUS folder MAX_LEN n): one libFuzzer program (NAME.cpp) over a library of ours; only in the
+# asan preset, where everything is instrumented for it. ctest label fuzz; seeds in tests/fuzz/corpus/CORPUS; what it finds goes to
 # the build folder. Target `fuzzers` builds all of them.
 function(arca_fuzzer name)
   if(NOT ARCA_FUZZ)
@@ -68,7 +74,6 @@ function(arca_fuzzer name)
   if(NOT TARGET fuzzers)
     add_custom_target(fuzzers)
   endif()
-  target_compile_options(${A_LIBRARY} PRIVATE -fsanitize=fuzzer-no-link)
   add_executable(${name} ${name}.cpp)
   target_link_libraries(${name} PRIVATE ${A_LIBRARY} arca_warnings)
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
