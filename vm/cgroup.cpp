@@ -263,6 +263,11 @@ result<void> cgroup_tree::remove(const std::string& path, int patience_ms) const
   return fail(errno_error("remove cgroup " + path, problem));
 }
 
+void cgroup_tree::remove_if_empty(const std::string& path) const {
+  if (path.empty() || path == "/") return;
+  for (const auto& h : hierarchies_) rmdir((h.mount_point + path).c_str());
+}
+
 std::vector<std::string> cgroup_tree::children(const std::string& path) const {
   std::set<std::string> names;
   for (const auto& h : hierarchies_)

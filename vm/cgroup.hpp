@@ -45,6 +45,8 @@ class cgroup_tree {
   std::vector<int64_t> processes(const std::string& path) const;
   /// Removes the subtree from every hierarchy; tries again for up to `patience_ms` while the kernel still says busy.
   result<void> remove(const std::string& path, int patience_ms) const;
+  /// Removes this one group where nothing is in it and nothing below it.
+  void remove_if_empty(const std::string& path) const;
   /// Names directly below `path` in any hierarchy.
   std::vector<std::string> children(const std::string& path) const;
 

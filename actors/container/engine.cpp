@@ -138,7 +138,8 @@ void engine::stop() {
     caf::anon_send_exit(handle, caf::exit_reason::user_shutdown);
     handle = nullptr;
   };
-  for (const auto& [id, entry] : containers()->by_id())
+  const auto all = containers();
+  for (const auto& [id, entry] : all->by_id())
     caf::anon_send_exit(entry.handle, caf::exit_reason::user_shutdown);
   directory_->set(std::make_shared<directory>());
   end(ctx.containers);

@@ -27,7 +27,12 @@ vm::qemu_backend_settings qemu_settings(const settings& config) {
                                                      : vm::accelerator_choice::automatic;
   out.cgroup_parent = config.cgroup_parent + "-vm";
   out.size = {static_cast<uint64_t>(config.vm_memory), static_cast<unsigned>(config.vm_cpus)};
-  out.pool = static_cast<unsigned>(config.vm_pool >= 0 ? config.vm_pool : config.default_runtime == "vm" ? 1 : 0);
+  if (config.vm_pool >= 0)
+    out.pool = static_cast<unsigned>(config.vm_pool);
+  else if (config.default_runtime == "vm")
+    out.pool.reset();
+  out.pool_memory_mib = static_cast<uint64_t>(config.vm_pool_memory);
+  out.pool_idle = std::chrono::seconds(config.vm_pool_idle);
   return out;
 }
 

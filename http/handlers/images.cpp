@@ -113,7 +113,8 @@ awaitable<response> image_remove(call& c) {
   m.reference = c.req.param;
   m.force = c.req.query.flag("force");
   m.prune_parents = !c.req.query.flag("noprune");
-  for (const auto& [id, entry] : engine_of(c).containers()->by_id())
+  const auto all = engine_of(c).containers();
+  for (const auto& [id, entry] : all->by_id())
     if (model::shows_running(*entry.record)) m.running.push_back(id);
   co_return document(co_await ask_with_deadline(c, manager(c), std::move(m)));
 }

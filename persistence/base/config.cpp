@@ -97,7 +97,7 @@ setter list(std::vector<std::string> settings::*member) {
   return [member](settings& s, const json& v, const std::string& k) { s.*member = strings(v, k); };
 }
 
-// Every key of the file on one screen (docs/configuration in README).
+// Every key of the file on one screen.
 const std::map<std::string, setter>& keys() {
   static const std::map<std::string, setter> table = {
       {"socket-path", plain(&settings::socket_path)},
@@ -163,6 +163,8 @@ const std::map<std::string, setter>& keys() {
          if (!v.is_number_unsigned() || v > 64) throw bad_value{k, "off, auto or a number up to 64"};
          s.vm_pool = v.get<int>();
        }},
+      {"vm-pool-memory", at_least(&settings::vm_pool_memory, 0)},
+      {"vm-pool-idle", at_least(&settings::vm_pool_idle, 0)},
       {"guest-path", plain(&settings::guest_path)},
       {"cgroup-parent", plain(&settings::cgroup_parent)},
       {"agent-pool", plain(&settings::agent_pool)},

@@ -44,11 +44,13 @@ struct settings {
   std::string kernel_path, initrd_path;  ///< of machines of kind vm; empty: what `arca setup` made
   std::string kernel_arguments;          ///< of those, appended to Arca's own
   std::string qemu_path = "/usr/bin/qemu-system-x86_64";
-  std::string vm_accelerator = "auto";   ///< auto (KVM where it can boot a guest), kvm, tcg
-  int vm_memory = 256;                   ///< MiB of a VM whose container has no limit
-  int vm_cpus = 1;                       ///< processors of a VM whose container has no limit
-  int vm_pool = -1;                      ///< booted, stopped VMs kept ready; -1: auto, one where VMs are the default
-  std::string guest_path;                ///< arca-guest; empty: beside the arca program
+  std::string vm_accelerator = "auto";  ///< auto (KVM where it can boot a guest), kvm, tcg
+  int vm_memory = 256;                  ///< MiB of a VM whose container has no limit
+  int vm_cpus = 1;                      ///< processors of a VM whose container has no limit
+  int vm_pool = -1;        ///< booted, stopped VMs kept ready; -1: auto, none, or what fits where VMs are the default
+  int vm_pool_memory = 0;  ///< MiB that those may have together; 0: no limit
+  int vm_pool_idle = 0;    ///< seconds without a start after which they are given up until the next; 0: never
+  std::string guest_path;  ///< arca-guest; empty: beside the arca program
   std::string cgroup_parent = "/arca";
   int agent_pool = 4;               ///< idle agents kept ready; 0 turns the pool off
   std::vector<std::string> labels;  ///< of the daemon, shown by info

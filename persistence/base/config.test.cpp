@@ -19,6 +19,10 @@ TEST_CASE("an unknown or wrong key is an error that names it") {
         "f: unknown key \"registries.a.mirror\"");
   CHECK(apply_config(s, R"({"agent-pool": "4"})", "f").error().message() ==
         "f: key \"agent-pool\" must be a whole number");
+  CHECK(apply_config(s, R"({"vm-pool": 65})", "f").error().message() ==
+        "f: key \"vm-pool\" must be off, auto or a number up to 64");
+  CHECK(apply_config(s, R"({"vm-pool-idle": -1})", "f").error().message() ==
+        "f: key \"vm-pool-idle\" must be at least 0");
   CHECK(apply_config(s, R"({"log-level": "loud"})", "f").error().code() == errc::invalid_argument);
   CHECK(apply_config(s, "[]", "f").error().code() == errc::invalid_argument);
 }

@@ -169,24 +169,38 @@ class Engine:
         try:
             self.remove_everything()
             wait_for(lambda: not self.leftovers_of_containers(), 20, "the last machine's teardown")
-            left = self.leftovers_of_containers()
+            self.end()
+            left = self.leftovers_of_containers() + ["cgroup " + path for path in self.cgroups()]
         finally:
             self.close()
         assert not left, left
 
+    def end(self):
+        """SIGTERM to a daemon that still runs; AssertionError when it does not end well."""
+        if not self.process or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(60 if SANITIZED else 15)
+        except subprocess.TimeoutExpired:
+            self.kill9()
+            raise AssertionError("the daemon did not end:\n" + self.log()) from None
+        assert code == 0, "the daemon ended with %d:\n%s" % (code, self.log())
+
     def close(self):
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(15)
-            except subprocess.TimeoutExpired:
-                self.kill9()
-        # What a failed test left: the agents of this engine only, by their folder.
+        try:
+            self.end()
+        finally:
+            self.clean()
+
+    def clean(self):
+        # What a failed test left: of this engine only, by its folder and its cgroups.
         for pid in self.machines():
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        self.end_cgroups()
         if self.use_lab:
             subprocess.run([LAB, "stop", self.name], check=False)
         reports = self.sanitizer_reports()
@@ -284,17 +298,44 @@ class Engine:
         except OSError:
             return False
 
+    def cgroups(self):
+        """The parents of this engine's cgroups, in every hierarchy, that are there."""
+        bases = [CGROUP] + [os.path.join(CGROUP, d) for d in (os.listdir(CGROUP) if os.path.isdir(CGROUP) else [])]
+        return [path for base in bases for path in (base + self.cgroup, base + self.cgroup + "-vm") if os.path.isdir(path)]
+
+    def end_cgroups(self):
+        """Kills what is left in them, frozen or not, and removes them."""
+        def settle():
+            for parent in self.cgroups():
+                for folder, _, _ in os.walk(parent, topdown=False):
+                    for name, thawed in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+                        if os.path.exists(os.path.join(folder, name)):
+                            with open(os.path.join(folder, name), "w") as f:
+                                f.write(thawed)
+                    with open(os.path.join(folder, "cgroup.procs")) as f:
+                        pids = f.read().split()
+                    for pid in pids:
+                        try:
+                            os.kill(int(pid), signal.SIGKILL)
+                        except ProcessLookupError:
+                            pass
+                    try:
+                        os.rmdir(folder)
+                    except OSError:
+                        pass  # its processes are still ending
+            return not self.cgroups()
+        wait_for(settle, 10, "what a test left in cgroups to end")
+
     def leftovers_of_containers(self):
         """What a person could find on the host of containers that are gone: files, cgroups, mounts, veths."""
         left = []
         if os.path.isdir(self.data + "/containers"):
             left += ["files " + d for d in os.listdir(self.data + "/containers")]
-        for base in [CGROUP] + [os.path.join(CGROUP, d) for d in (os.listdir(CGROUP) if os.path.isdir(CGROUP) else [])]:
-            for path in (base + self.cgroup, base + self.cgroup + "-vm"):
-                if os.path.isdir(path):
-                    left += ["cgroup " + os.path.join(path, d) for d in os.listdir(path) if os.path.isdir(os.path.join(path, d))]
-        with open("/proc/%d/mounts" % self.process.pid) as f:
-            left += ["mount " + line.split()[1] for line in f if self.dir in line]
+        for path in self.cgroups():
+            left += ["cgroup " + os.path.join(path, d) for d in os.listdir(path) if os.path.isdir(os.path.join(path, d))]
+        if self.process.poll() is None:
+            with open("/proc/%d/mounts" % self.process.pid) as f:
+                left += ["mount " + line.split()[1] for line in f if self.dir in line]
         left += ["link " + name for name in self.links() if name.startswith("veth")]
         left += ["process %d" % pid for pid in self.processes(b"qemu-system-x86_64", b"virtiofsd")]
         return left

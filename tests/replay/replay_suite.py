@@ -81,11 +81,18 @@ def main():
     ap.add_argument("--coverage", action="store_true")
     ap.add_argument("-v", action="store_true", help="print every difference")
     args = ap.parse_args()
+    if args.coverage and args.only:
+        ap.error("--coverage needs all scenarios")
     with Engine() as engine:
         out, data = run(engine, args.only)
+    skips = dict(re.findall(r"^SKIP (\S+) +(.*)$", out, re.M))
+    for name, why in skips.items():
+        print("not asked here: %s %s" % (name, why))
     if args.v:
         print(out)
     if args.coverage:
+        if skips:
+            sys.exit("--coverage needs all scenarios")
         coverage(data)
     passing_file = os.path.join(HERE, "passing.txt")
     known = set(open(passing_file).read().split()) if os.path.exists(passing_file) else set()
@@ -109,6 +116,10 @@ def main():
         lost = [n for n in lost if n in failed]
     for name in lost:
         print("LOST %s: %s" % (name, failed[name][:3]))
+    silent = sorted(n for n in known if n not in passed and n not in failed and n.split("#")[0] not in skips)
+    if silent and not args.only:
+        print("LOST, not asked at all: %s" % " ".join(silent))
+        lost += silent
     if args.update:
         with open(passing_file, "w") as f:
             f.write("".join(n + "\n" for n in sorted(known | passed)))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """bench_vm.py [ROUNDS] - what a container in a virtual machine costs, in one run: cold and pooled starts beside the boot
 alone, the engine's own share, memory of an idle machine, exec and bytes through the whole engine. Medians, each beside
-what issue 4 wants; for docs/performance.md. Needs a Release build, root, and a machine with nothing else to do."""
+what docs/performance.md promises. Needs a Release build, root, and a machine with nothing else to do."""
 import os
 import statistics
 import subprocess
@@ -13,7 +13,7 @@ from arca_engine import LAB, Engine, busybox_archive, wait_for  # noqa: E402
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 10
 MISSED = []
-# Measured in vm-facts.md without an engine: section 8 (MiB), section 13.2 (ms; MB/s with messages of 256 KiB).
+# Measured without an engine, with an agent that only executes: MiB; ms; MB/s with messages of 256 KiB.
 FACTS = {"idle": 209, "exec": 5.4, "stdout": 188}
 
 

@@ -2,6 +2,7 @@
 """A full disk: errors are clear, what a client was told stays true, also across a crash, and with space again all goes on."""
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -20,8 +21,9 @@ class FullDisk(unittest.TestCase):
         self.e = Engine(config={"kernel-path": current + "/vmlinux", "initrd-path": current + "/initrd"} if current else None)
         os.makedirs(self.e.data, exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", self.e.data], check=True)
-        self.addCleanup(lambda: subprocess.run(["umount", "-l", self.e.data], check=True))
         self.e.keep = True  # the folder goes after the mount: clean-ups run in reverse
+        self.addCleanup(shutil.rmtree, self.e.dir)
+        self.addCleanup(lambda: subprocess.run(["umount", "-l", self.e.data], check=True))
         self.e.__enter__()
         self.addCleanup(self.e.close)
         self.e.docker("load", "-i", busybox_archive("/tmp/" + self.e.name + ".tar"))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Hostile agents (threats.md 53-62): whatever one says, the daemon stays bounded, its container ends in a clear error or
+"""Hostile agents: whatever one says, the daemon stays bounded, its container ends in a clear error or
 can be killed and removed, and its neighbour does not notice.
 
 One line per wish (guest/testing/hostile/wish.hpp). Most run in namespace machines, where the same client code hears the

@@ -15,7 +15,7 @@ import threading
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from arca_engine import LAB, ROOT, Engine, main, wait_for  # noqa: E402
+from arca_engine import BIN, LAB, ROOT, Engine, main, wait_for  # noqa: E402
 
 FIXTURES = os.environ.get("ARCA_FIXTURES", os.path.join(ROOT, "build", "fixtures"))
 TOOLS = os.path.join(ROOT, "tests", "fixtures")
@@ -49,6 +49,14 @@ def make_images():
         os.makedirs(debs, exist_ok=True)
         subprocess.run(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", "docker-registry"], cwd=debs,
                        check=True, stdout=subprocess.DEVNULL)
+
+
+class WithoutAnEngine(unittest.TestCase):
+    def test_real_images_are_unpacked_as_gnu_tar_does(self):
+        make_images()
+        r = subprocess.run([BIN + "/images_test", "[.fixtures]"], env=dict(os.environ, ARCA_FIXTURES=FIXTURES), stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT)
+        self.assertEqual(r.returncode, 0, r.stdout.decode("utf-8", "replace")[-4000:])
 
 
 class Registries(unittest.TestCase):

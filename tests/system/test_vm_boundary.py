@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a virtual machine is to its host (threats.md 55-58, 60, 62), where that holds by construction: the processes on the
+"""What a virtual machine is to its host where that holds by construction: the processes on the
 host, what is shared, what time it is. Hostile agents are in test_hostile.py.
 
 Not here: 54, since docker cp is not built (nothing unpacks a guest's tar), and 61, since docker stats is not.

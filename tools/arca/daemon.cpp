@@ -32,7 +32,7 @@ class actor_config : public caf::actor_system_config {
  public:
   actor_config() {
     engine::register_messages(*this);
-    set("scheduler.policy", caf::atom("sharing"));  // stealing burns idle CPU (caf-facts)
+    set("scheduler.policy", caf::atom("sharing"));  // stealing burns idle CPU
     set("scheduler.max-threads", std::max<size_t>(2, std::thread::hardware_concurrency()));
     set("scheduler.max-throughput", size_t{50});
   }

@@ -10,7 +10,7 @@ namespace {
 
 struct text_flag {
   const char* name;
-  std::string settings::*member;
+  std::string settings::*member;  ///< null: taken as the file's key of this name is
   const char* help;
 };
 const std::vector<text_flag>& text_flags() {
@@ -31,6 +31,11 @@ const std::vector<text_flag>& text_flags() {
       {"kernel-arguments", &settings::kernel_arguments, "further kernel arguments of virtual machines"},
       {"qemu-path", &settings::qemu_path, "QEMU's program"},
       {"vm-accelerator", &settings::vm_accelerator, "auto, kvm or tcg"},
+      {"vm-memory", nullptr, "MiB of a virtual machine whose container has no limit"},
+      {"vm-cpus", nullptr, "processors of such a one"},
+      {"vm-pool", nullptr, "booted virtual machines kept ready: off, auto or a number"},
+      {"vm-pool-memory", nullptr, "MiB that those may have together; 0: no limit"},
+      {"vm-pool-idle", nullptr, "seconds without a start after which they are given up; 0: never"},
       {"guest-path", &settings::guest_path, "the arca-guest program"},
       {"cgroup-parent", &settings::cgroup_parent, "parent of all cgroups"},
   };
@@ -87,6 +92,12 @@ std::string environment_name(std::string flag) {
   return "ARCA_" + flag;
 }
 
+/// One setting as a config file would have it.
+std::string document_of(const std::string& key, const std::string& value) {
+  const bool number = !value.empty() && value.size() <= 9 && value.find_first_not_of("0123456789") == std::string::npos;
+  return "{\"" + key + "\": " + (number ? value : go_quote(value)) + "}";
+}
+
 std::string absolute(const std::string& path) {
   return path.empty() ? path : std::filesystem::absolute(path).lexically_normal().string();
 }
@@ -130,7 +141,12 @@ result<settings> daemon_options::resolve() const {
   settings s;
   ARCA_CHECK(load_config_file(s, config_file_));
   for (const auto& f : text_flags())
-    if (const auto found = text_.find(f.name); found != text_.end()) s.*f.member = found->second;
+    if (const auto found = text_.find(f.name); found != text_.end()) {
+      if (f.member)
+        s.*f.member = found->second;
+      else
+        ARCA_CHECK(apply_config(s, document_of(f.name, found->second), "command line"));
+    }
   for (const auto& f : number_flags()) {
     const auto found = text_.find(f.name);
     if (found == text_.end()) continue;

@@ -19,7 +19,7 @@ set(ARCA_SMALL -ffunction-sections -fdata-sections $<$<CONFIG:Release>:-Os>)
 
 set(ARCA_SANITIZE "" CACHE STRING "empty, address or thread")
 if(ARCA_SANITIZE STREQUAL "address")
-  # CAF's init_fun_factory binds a null reference (caf-facts): vptr and null checks would stop in its headers.
+  # CAF's init_fun_factory binds a null reference: vptr and null checks would stop in its headers.
   add_compile_options(-fsanitize=address,undefined -fno-sanitize=null,vptr -fno-sanitize-recover=undefined
                       -fno-omit-frame-pointer -gline-tables-only)
   add_link_options(-fsanitize=address,undefined)
@@ -38,21 +38,31 @@ add_library(arca_warnings INTERFACE)
 target_compile_options(arca_warnings INTERFACE -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor)
 
 # arca_library(NAME LAYER n SOURCES ... LINK ... ): a static library of one folder. Layers: base 0, archive/store/
-# registry/images 1, guest proto 2, vm 3, actors 4, http 5. Linking a library of a higher layer is a configure error.
+# registry/images 1, guest proto 2, vm 3, actors 4, http 5. Linking a library of a higher layer is a configure error
+# (arca_check_layers, at the end: here the others need not be known yet).
 function(arca_library name)
   cmake_parse_arguments(A "" "LAYER" "SOURCES;LINK" ${ARGN})
   add_library(${name} STATIC ${A_SOURCES})
   target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
   set_target_properties(${name} PROPERTIES ARCA_LAYER ${A_LAYER})
-  foreach(dep ${A_LINK})
-    if(TARGET ${dep})
-      get_target_property(dep_layer ${dep} ARCA_LAYER)
-      if(dep_layer AND dep_layer GREATER A_LAYER)
-        message(FATAL_ERROR "${name} (layer ${A_LAYER}) must not link ${dep} (layer ${dep_layer}): docs/architecture.md")
-      endif()
-    endif()
-  endforeach()
+  set_property(GLOBAL APPEND PROPERTY ARCA_LIBRARIES ${name})
   target_link_libraries(${name} PUBLIC ${A_LINK} PRIVATE arca_warnings)
+endfunction()
+
+function(arca_check_layers)
+  get_property(libraries GLOBAL PROPERTY ARCA_LIBRARIES)
+  foreach(name ${libraries})
+    get_target_property(layer ${name} ARCA_LAYER)
+    get_target_property(links ${name} LINK_LIBRARIES)
+    foreach(dep ${links})
+      if(TARGET ${dep})
+        get_target_property(dep_layer ${dep} ARCA_LAYER)
+        if(dep_layer GREATER layer)
+          message(FATAL_ERROR "${name} (layer ${layer}) must not link ${dep} (layer ${dep_layer}): docs/architecture.md")
+        endif()
+      endif()
+    endforeach()
+  endforeach()
 endfunction()
 
 # arca_unit_test(NAME SOURCES ... LINK ...): one Catch2 program whose cases ctest lists one by one, labelled unit.

@@ -3,7 +3,7 @@
 #
 # dpkg gives the headers of a newer package times before that of a build, so nobody sees that they are new, and clang refuses precompiled
 # headers whose sources have changed: their versions are a header too, and make everything anew when they change.
-execute_process(COMMAND dpkg-query -W -f "// \${Package} \${Version}\n" "*-dev" OUTPUT_VARIABLE versions ERROR_QUIET)
+execute_process(COMMAND dpkg-query -W -f "// \${Package} \${Version}\n" "*-dev" catch2 clang-16 OUTPUT_VARIABLE versions ERROR_QUIET)
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/package_versions.hpp CONTENT "${versions}" @ONLY)
 set(precompiled_base ${CMAKE_BINARY_DIR}/package_versions.hpp
   <algorithm> <array> <atomic> <charconv> <chrono> <condition_variable> <csignal> <cstdint> <deque> <filesystem> <functional>

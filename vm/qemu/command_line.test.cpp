@@ -181,4 +181,8 @@ TEST_CASE("machine sizes") {
   CHECK(automatic_pool_size(4095, 8) == 0);
   CHECK(automatic_pool_size(4096, 2) == 1);
   CHECK(automatic_pool_size(16 << 10, 2) == 2);
+  CHECK(pool_size_within(3, 0, 256) == 3);
+  CHECK(pool_size_within(3, 600, 256) == 2);
+  CHECK(pool_size_within(3, 4096, 256) == 3);
+  CHECK(pool_size_within(3, 255, 256) == 0);
 }

@@ -28,4 +28,9 @@ unsigned automatic_pool_size(uint64_t available_mib, unsigned host_cpus) {
   return available_mib < 16384 ? 1 : 2;
 }
 
+unsigned pool_size_within(unsigned size, uint64_t limit_mib, uint64_t machine_mib) {
+  if (limit_mib == 0 || machine_mib == 0) return size;
+  return static_cast<unsigned>(std::min<uint64_t>(size, limit_mib / machine_mib));
+}
+
 }  // namespace arca::vm

@@ -17,4 +17,8 @@ machine_size machine_size_of(int64_t memory, int64_t nano_cpus, const machine_si
 /// processor (a refill would take it from the starts), then one, two from 16 GiB on.
 unsigned automatic_pool_size(uint64_t available_mib, unsigned host_cpus);
 
+/// How many machines of `machine_mib` are kept when `size` are wanted and those that wait may have `limit_mib` of
+/// memory together (0: no limit).
+unsigned pool_size_within(unsigned size, uint64_t limit_mib, uint64_t machine_mib);
+
 }  // namespace arca::vm

@@ -43,7 +43,11 @@ qemu_backend::qemu_backend(qemu_backend_settings settings)
       tsc_khz_(tsc_khz_of(fs::read_file("/proc/cpuinfo", 4u << 20).value_or(std::string()))),
       boots_(host_cpus()),
       logs_(loop_),
-      pool_(*this, settings_.pool ? *settings_.pool : automatic_pool_size(available_memory_mib(), host_cpus())) {
+      pool_(
+          *this,
+          pool_size_within(settings_.pool ? *settings_.pool : automatic_pool_size(available_memory_mib(), host_cpus()),
+                           settings_.pool_memory_mib, settings_.size.memory_mib),
+          settings_.pool_idle) {
   if (auto made = fs::make_dirs(machines_dir_, 0700); !made)
     log::error("the run folder cannot be made", log::kv("reason", made.error().message()));
 }
@@ -51,6 +55,8 @@ qemu_backend::qemu_backend(qemu_backend_settings settings)
 qemu_backend::~qemu_backend() {
   boots_.close();
   if (prober_.joinable()) prober_.join();
+  pool_.end();
+  cgroup_tree::host().remove_if_empty(settings_.cgroup_parent);
 }
 
 void qemu_backend::start_pool() {

@@ -38,6 +38,8 @@ struct qemu_backend_settings {
   machine_size size{256, 1};  ///< of machines of containers without limits
   /// Stopped machines kept ready, about 200 MB each under TCG; not given: as automatic_pool_size finds.
   std::optional<unsigned> pool = 0;
+  uint64_t pool_memory_mib = 0;            ///< what they may have together; 0: no limit
+  std::chrono::milliseconds pool_idle{0};  ///< after the last start, before they are given up until the next; 0: never
   std::function<void(const kvm_verdict&)> on_verdict;  ///< called on the thread that found it; may be empty
 };
 

@@ -148,6 +148,26 @@ TEST_CASE("vm: paused and resumed, the agent answers again") {
   CHECK(in.left_behind() == "");
 }
 
+TEST_CASE("vm: a pool that nobody uses is given up until the next start") {
+  vm_lab in;
+  in.settings.pool = 1;
+  in.settings.pool_idle = 8s;
+  {
+    qemu_backend backend(in.settings);
+    backend.start_pool();
+    REQUIRE(soon([&] { return backend.pool().idle() == 1; }, 60'000));
+    REQUIRE(soon([&] { return backend.pool().idle() == 0; }, 30'000));
+    CHECK(soon([&] { return in.left_behind().empty(); }, 5'000));
+    std::this_thread::sleep_for(2s);
+    CHECK(backend.pool().idle() == 0);
+    machine_order order;
+    order.cgroup = backend.cgroup_of("x", 1, {});
+    CHECK(backend.take_idle(order, must(test_guest()).version) == nullptr);
+    CHECK(soon([&] { return backend.pool().idle() == 1; }, 60'000));
+  }
+  CHECK(in.left_behind() == "");
+}
+
 TEST_CASE("vm: a start from the pool") {
   vm_lab in;
   in.settings.pool = 1;

@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <chrono>
+#include <utility>
 
 #include "persistence/base/log.hpp"
 #include "vm/process.hpp"
@@ -16,21 +17,23 @@ constexpr auto after_failure = 60s;  ///< a machine that cannot boot is not trie
 constexpr int boot_ms = 20'000;
 }  // namespace
 
-qemu_pool::qemu_pool(qemu_backend& backend, unsigned size) : backend_(backend), size_(size) {}
+qemu_pool::qemu_pool(qemu_backend& backend, unsigned size, std::chrono::milliseconds idle_limit)
+    : backend_(backend), size_(size), idle_limit_(idle_limit) {}
 
-qemu_pool::~qemu_pool() {
+void qemu_pool::end() {
   {
     const std::lock_guard guard(lock_);
     stop_ = true;
   }
   changed_.notify_all();
   if (thread_.joinable()) thread_.join();
-  for (auto& machine : idle_) machine->destroy();
+  for (auto& machine : std::exchange(idle_, {})) machine->destroy();
 }
 
 void qemu_pool::fill() {
   const std::lock_guard guard(lock_);
-  if (size_ == 0 || thread_.joinable()) return;
+  if (size_ == 0 || stop_ || thread_.joinable()) return;
+  last_use_ = std::chrono::steady_clock::now();
   thread_ = std::thread([this] { refill(); });
 }
 
@@ -39,12 +42,14 @@ std::unique_ptr<qemu_machine> qemu_pool::take(const std::string& guest_version) 
     std::unique_ptr<qemu_machine> next;
     {
       const std::lock_guard guard(lock_);
-      last_take_ = std::chrono::steady_clock::now();
-      if (idle_.empty()) return nullptr;
-      next = std::move(idle_.front());
-      idle_.pop_front();
+      last_take_ = last_use_ = std::chrono::steady_clock::now();
+      if (!idle_.empty()) {
+        next = std::move(idle_.front());
+        idle_.pop_front();
+      }
     }
     changed_.notify_all();
+    if (!next) return nullptr;
     if (!has_ended(next->exit_fd()) && next->guest_version() == guest_version) return next;
     next->destroy();
   }
@@ -55,12 +60,29 @@ size_t qemu_pool::idle() const {
   return idle_.size();
 }
 
+bool qemu_pool::given_up(std::unique_lock<std::mutex>& guard) {
+  if (idle_limit_ == 0ms || std::chrono::steady_clock::now() < last_use_ + idle_limit_) return false;
+  auto old = std::exchange(idle_, {});
+  guard.unlock();
+  for (auto& machine : old) machine->destroy();
+  old.clear();
+  guard.lock();
+  return true;
+}
+
 void qemu_pool::refill() {
   pthread_setname_np(pthread_self(), "vm-pool");
   std::unique_lock guard(lock_);
   while (!stop_) {
+    if (given_up(guard)) {
+      changed_.wait(guard, [this] { return stop_ || std::chrono::steady_clock::now() < last_use_ + idle_limit_; });
+      continue;
+    }
     if (idle_.size() >= size_) {
-      changed_.wait(guard);
+      if (idle_limit_ == 0ms)
+        changed_.wait(guard);
+      else
+        changed_.wait_until(guard, last_use_ + idle_limit_);
       continue;
     }
     if (const auto due = last_take_ + quiet; std::chrono::steady_clock::now() < due) {
