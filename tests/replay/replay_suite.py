@@ -11,6 +11,7 @@ registry on 127.0.0.1 there.
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile

@@ -20,6 +20,10 @@ constexpr int boot_ms = 20'000;
 qemu_pool::qemu_pool(qemu_backend& backend, unsigned size, std::chrono::milliseconds idle_limit)
     : backend_(backend), size_(size), idle_limit_(idle_limit) {}
 
+qemu_pool::~qemu_pool() {
+  end();
+}
+
 void qemu_pool::end() {
   {
     const std::lock_guard guard(lock_);

@@ -21,7 +21,7 @@ class qemu_pool {
  public:
   /// Nothing is booted before fill(). `idle_limit`: how long after a start machines wait for the next; 0: for ever.
   qemu_pool(qemu_backend& backend, unsigned size, std::chrono::milliseconds idle_limit);
-  ~qemu_pool() { end(); }
+  ~qemu_pool();
   qemu_pool(const qemu_pool&) = delete;
   qemu_pool& operator=(const qemu_pool&) = delete;
 
