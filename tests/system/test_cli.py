@@ -125,7 +125,8 @@ class Lifecycle(unittest.TestCase):
     def test_signals_and_the_restart_policy(self):
         program = ("busybox", "sh", "-c", "trap 'exit 1' HUP; echo up; while :; do sleep 0.05; done")
         ENGINE.docker("run", "-d", "--name", "any", "--restart", "always", *program)
-        ENGINE.docker("run", "-d", "--name", "own", "--restart", "always", "--stop-signal", "TERM", *program)
+        ENGINE.docker("run", "-d", "--runtime", "namespace", "--name", "own", "--restart", "always", "--stop-signal", "TERM",
+                      *program)
         for name in ("any", "own"):
             wait_for(lambda: ENGINE.docker("logs", name).out == "up\n", 10, "the trap to be set")
             ENGINE.docker("kill", "-s", "HUP", name)
@@ -162,14 +163,14 @@ class Lifecycle(unittest.TestCase):
         ENGINE.docker("rm", "-f", "twice")
 
     def test_a_kill_waits_for_the_start(self):
-        ENGINE.docker("create", "--name", "early", "--restart", "always", "busybox", "sleep", "300")
+        cid = ENGINE.docker("create", "--name", "early", "--restart", "always", "busybox", "sleep", "300").out.strip()
         agents = ENGINE.agents()
         for agent in agents:  # no machine can start anything now
             os.kill(agent, signal.SIGSTOP)
         try:
             with concurrent.futures.ThreadPoolExecutor() as pool:
                 started = pool.submit(ENGINE.http, "POST", "/containers/early/start")
-                time.sleep(0.3)
+                wait_for(lambda: cid in ENGINE.json("GET", "/networks/bridge")["Containers"], 10, "the start to begin")
                 killed = pool.submit(ENGINE.http, "POST", "/containers/early/kill")
                 time.sleep(0.3)
                 self.assertFalse(started.done() or killed.done())

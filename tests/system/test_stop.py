@@ -58,13 +58,13 @@ class WithContainers(unittest.TestCase):
                 e.docker("run", "-d", "--name", name + policy, "--restart", policy, "busybox", "sleep", "300")
         e.docker("stop", "-t", "0", *["stopped-" + policy for policy in policies])
         self.assertEqual(e.terminate(), 0)
-        self.assertEqual(e.agents(), [])
+        wait_for(lambda: not e.machines(), 10, "the machines to end")
         e.start()
 
         def running():
             return {c["Names"][0][1:] for c in e.json("GET", "/containers/json")}
         expected = {"runs-on-failure", "runs-unless-stopped", "runs-always", "stopped-always"}
-        wait_for(lambda: running() >= expected, 15, "the containers to come back")
+        wait_for(lambda: running() >= expected, 60, "the containers to come back")
         self.assertEqual(running(), expected)
         self.assertEqual(e.json("GET", "/containers/runs-no/json")["State"]["ExitCode"], 137)
         e.remove_everything()
