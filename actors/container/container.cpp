@@ -59,6 +59,7 @@ container::behavior_type container::make_behavior() {
       [this](const find_machine&) { return running_machine(); },
       [this](const machine_unresponsive& r) { on_unresponsive(r); },
       [this](const resume_container& r) { return take_up(r); },
+      [this](const stop_with_daemon& r) { return stop_for_daemon(r); },
       [this](const timer_due& r) { on_timer(r); },
   };
 }

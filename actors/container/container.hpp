@@ -43,6 +43,11 @@ class container : public tracked<container_internal::base> {
   // ---- start and exit (container_lifecycle.cpp)
   caf::result<void> start();
   void try_start(unit_promise promise);
+  /// What a start finds: a container that is about to be removed is as good as gone, and one whose end is not yet on
+  /// record has not ended.
+  const transition& start_cell() const;
+  /// A start that no policy made: the back-off and the count of restarts begin anew.
+  void start_afresh(done finished);
   void begin_start(done finished);
   void allocate_networks(done finished);
   void launch_in_machine(std::vector<endpoint> endpoints, std::vector<joined_namespace> joined, done finished);
@@ -64,15 +69,20 @@ class container : public tracked<container_internal::base> {
 
   // ---- stop, kill, pause … (container_control.cpp)
   caf::result<void> stop(const stop_container& request);
+  caf::result<void> stop_for_daemon(const stop_with_daemon& request);
+  void try_stop_for_daemon(int timeout, unit_promise promise);
   void begin_stop(int signal, int timeout, done finished);
   void end_init(int signal, int timeout, bool was_paused);
   void stop_again();
-  void kill_now();
+  void kill_now(const done& failed = [](const caf::error&) {});
   caf::result<void> restart(const restart_container& request);
   void try_restart(const restart_container& request, unit_promise promise);
+  void start_again(unit_promise promise);
   caf::result<void> kill(const kill_container& request);
+  void try_kill(int signal, unit_promise promise);
+  void signal_init(int signal, unit_promise promise);
   caf::result<void> pause(bool freeze);
-  void try_pause(bool freeze, unit_promise promise);
+  void try_pause(bool freeze, done finished);
   caf::result<void> resize(const resize_container& request);
   caf::result<void> rename(const rename_container& request);
   caf::result<updated_container> update(const update_container& request);
@@ -150,6 +160,8 @@ class container : public tracked<container_internal::base> {
   std::chrono::steady_clock::time_point start_asked_;
   uint64_t timer_ticket_ = 0;       ///< a timer with another ticket is stale
   bool remove_after_exit_ = false;  ///< docker rm -f
+  bool settling_ = false;           ///< an exit, or a start that failed, is not yet on record and cleared up
+  bool stops_with_daemon_ = false;  ///< which is ending: nothing is started any more
   bool unresponsive_ = false;
   std::function<void(const result<created_container>&)> create_finished_;
   std::vector<std::string> create_warnings_;

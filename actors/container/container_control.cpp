@@ -2,6 +2,7 @@
 #include <csignal>
 
 #include "actors/container/container.hpp"
+#include "actors/container/restart_policy.hpp"
 #include "actors/container/top.hpp"
 #include "actors/model/create.hpp"
 #include "actors/model/inspect.hpp"
@@ -24,38 +25,68 @@ int stop_timeout_of(const model::container_record& r) {
   const auto seconds = r.config.value("StopTimeout", nlohmann::json());
   return seconds.is_number_integer() ? seconds.get<int>() : default_stop_timeout;
 }
+
+int stop_timeout_of(const model::container_record& r, int asked) {
+  return asked == -2 ? stop_timeout_of(r) : asked;
+}
+
+result<int> signal_named(const std::string& asked, int otherwise) {
+  if (asked.empty()) return otherwise;
+  return model::parse_signal(asked);
+}
 }  // namespace
 
 caf::result<void> container::stop(const stop_container& request) {
-  const auto& cell = check(stimulus::stop);
   auto promise = make_response_promise<void>();
-  int signal = stop_signal_of(record_);
-  if (!request.signal.empty()) {
-    auto parsed = model::parse_signal(request.signal);
-    if (!parsed) {
-      promise.deliver(to_caf(parsed.error()));
-      return promise;
-    }
-    signal = *parsed;
+  const auto signal = signal_named(request.signal, stop_signal_of(record_));
+  if (!signal) {
+    promise.deliver(to_caf(signal.error()));
+    return promise;
   }
-  const int timeout = request.timeout == -2 ? stop_timeout_of(record_) : request.timeout;
+  const int timeout = stop_timeout_of(record_, request.timeout);
+  const auto& cell = check(stimulus::stop);
   switch (cell.decision) {
     case verdict::already:
       promise.deliver(to_caf(refusal(cell, record_)));
       break;
     case verdict::later:
-      later_.push_back([this, request, promise]() mutable {
+      later_.push_back([this, signal = *signal, timeout, promise]() mutable {
         if (check(stimulus::stop).decision != verdict::go)
           deliver_ok(promise);
         else
-          begin_stop(stop_signal_of(record_), request.timeout == -2 ? stop_timeout_of(record_) : request.timeout,
-                     deliver(promise));
+          begin_stop(signal, timeout, deliver(promise));
       });
       break;
     default:
-      begin_stop(signal, timeout, deliver(promise));
+      begin_stop(*signal, timeout, deliver(promise));
   }
   return promise;
+}
+
+caf::result<void> container::stop_for_daemon(const stop_with_daemon& request) {
+  auto promise = make_response_promise<void>();
+  stops_with_daemon_ = true;
+  try_stop_for_daemon(stop_timeout_of(record_, request.timeout), promise);
+  return promise;
+}
+
+/// Not on record, unlike a person's stop: what waits for its policy's delay goes on waiting under a later daemon, and
+/// what that one finds running is to run.
+void container::try_stop_for_daemon(int timeout, unit_promise promise) {
+  const auto decision = check(stimulus::stop).decision;
+  if (decision == verdict::later) {
+    later_.push_back([this, timeout, promise] { try_stop_for_daemon(timeout, promise); });
+    return;
+  }
+  if (record_.state.status == container_status::restarting) ++timer_ticket_;
+  if (decision != verdict::go || record_.state.status == container_status::restarting) {
+    deliver_ok(promise);
+    return;
+  }
+  const bool was_paused = record_.state.status == container_status::paused;
+  record_.state.status = container_status::stopping;
+  on_stopped_.push_back(deliver(promise));
+  end_init(stop_signal_of(record_), timeout, was_paused);
 }
 
 void container::begin_stop(int signal, int timeout, done finished) {
@@ -110,14 +141,16 @@ void container::stop_again() {
   begin_stop(stop_signal_of(record_), stop_timeout_of(record_), [](const caf::error&) {});
 }
 
-void container::kill_now() {
+void container::kill_now(const done& failed) {
   event("kill", {{"signal", std::to_string(SIGKILL)}});
   kill_machine k;
   k.container_id = record_.id;
   request(machine_, caf::infinite, std::move(k))
       .then([] {},
-            [this](caf::error& e) {
-              log::warn("kill failed", log::kv("container", record_.id), log::kv("reason", from_caf(e).message()));
+            [this, failed](caf::error& e) {
+              const auto why = from_caf(e);
+              log::warn("kill failed", log::kv("container", record_.id), log::kv("reason", why.message()));
+              if (why.code() != errc::conflict) failed(std::move(e));  // else it has ended, which is told in a moment
             });
 }
 
@@ -154,107 +187,129 @@ caf::result<void> container::restart(const restart_container& request) {
 }
 
 void container::try_restart(const restart_container& request, unit_promise promise) {
-  auto start_again = [this, promise]() mutable {
-    // A removal that was asked meanwhile wins.
-    const auto& cell =
-        remove_after_exit_ ? lookup(container_status::removing, stimulus::start) : check(stimulus::start);
-    if (cell.decision != verdict::go) {
-      record_.start_wanted = false;
-      promise.deliver(to_caf(refusal(cell, record_)));
-      return;
-    }
-    record_.restart_delay_ms = 0;
-    begin_start([this, promise](caf::error e) mutable {
-      if (e) {
-        promise.deliver(std::move(e));
-      } else {
-        event("restart");
-        deliver_ok(promise);
-      }
-    });
-  };
-  int signal = stop_signal_of(record_);
-  if (!request.signal.empty()) {
-    auto parsed = model::parse_signal(request.signal);
-    if (!parsed) {
-      promise.deliver(to_caf(parsed.error()));
-      return;
-    }
-    signal = *parsed;
+  const auto signal = signal_named(request.signal, stop_signal_of(record_));
+  if (!signal) {
+    promise.deliver(to_caf(signal.error()));
+    return;
   }
-  const int timeout = request.timeout == -2 ? stop_timeout_of(record_) : request.timeout;
   switch (record_.state.status) {
     case container_status::running:
     case container_status::paused:
     case container_status::stopping:
       record_.start_wanted = true;
-      begin_stop(signal, timeout, [start_again](const caf::error&) mutable { start_again(); });
+      begin_stop(*signal, stop_timeout_of(record_, request.timeout),
+                 [this, promise](const caf::error&) { start_again(promise); });
       break;
     case container_status::starting:
       later_.push_back([this, request, promise] { try_restart(request, promise); });
       break;
     case container_status::restarting:
       ++timer_ticket_;
-      start_again();
+      start_again(promise);
       break;
     default:
-      start_again();
+      start_again(promise);
+  }
+}
+
+/// The second half of a restart. Somebody else may have started the container meanwhile (another restart, say), which
+/// is as good.
+void container::start_again(unit_promise promise) {
+  if (stops_with_daemon_) {  // a later daemon makes up for it
+    promise.deliver(caf_error(errc::unavailable, "the daemon is shutting down"));
+    return;
+  }
+  const done restarted = [this, promise](caf::error e) mutable {
+    if (!e) event("restart");
+    deliver(promise)(std::move(e));
+  };
+  const auto& cell = start_cell();
+  switch (cell.decision) {
+    case verdict::go:
+      start_afresh(restarted);
+      break;
+    case verdict::later:
+      later_.push_back([this, promise] { start_again(promise); });
+      break;
+    case verdict::already:
+      restarted({});
+      break;
+    default:
+      record_.start_wanted = false;
+      promise.deliver(to_caf(refusal(cell, record_)));
   }
 }
 
 caf::result<void> container::kill(const kill_container& request) {
   auto promise = make_response_promise<void>();
-  int signal = SIGKILL;
-  if (!request.signal.empty()) {
-    auto parsed = model::parse_signal(request.signal);
-    if (!parsed) {
-      promise.deliver(to_caf(parsed.error()));
-      return promise;
-    }
-    signal = *parsed;
-  }
+  if (const auto signal = signal_named(request.signal, SIGKILL))
+    try_kill(*signal, promise);
+  else
+    promise.deliver(to_caf(signal.error()));
+  return promise;
+}
+
+void container::try_kill(int signal, unit_promise promise) {
   const auto& cell = check(stimulus::kill);
+  if (cell.decision == verdict::later) {
+    later_.push_back([this, signal, promise] { try_kill(signal, promise); });
+    return;
+  }
   if (cell.decision != verdict::go || !machine_) {
     promise.deliver(to_caf(cell.decision == verdict::refuse
                                ? refusal(cell, record_)
                                : error(errc::conflict, "container " + record_.id + " is not running")));
-    return promise;
+    return;
   }
-  record_.stopped_by_user = true;
+  if (counts_as_stop(record_, signal)) record_.stopped_by_user = true;
   save_behind();
   if (signal == SIGKILL) {
-    on_stopped_.push_back(deliver(promise));
-    kill_now();
-    return promise;
+    // By the exit, or by the kill if that fails.
+    const done answer_once = [answer = deliver(promise), open = std::make_shared<bool>(true)](caf::error e) {
+      if (std::exchange(*open, false)) answer(std::move(e));
+    };
+    on_stopped_.push_back(answer_once);
+    kill_now(answer_once);
+    return;
+  }
+  if (record_.state.status == container_status::paused && is_meant_to_end(record_, signal))
+    try_pause(false, [this, signal, promise](const caf::error&) { signal_init(signal, promise); });
+  else
+    signal_init(signal, promise);
+}
+
+void container::signal_init(int signal, unit_promise promise) {
+  if (!machine_) {
+    promise.deliver(caf_error(errc::conflict, "container " + record_.id + " is not running"));
+    return;
   }
   signal_process s;
   s.container_id = record_.id;
   s.process_id = "init";
   s.signal = signal;
-  this->request(machine_, caf::infinite, std::move(s))
+  request(machine_, caf::infinite, std::move(s))
       .then(
           [this, promise, signal]() mutable {
             event("kill", {{"signal", std::to_string(signal)}});
             deliver_ok(promise);
           },
           [promise](caf::error& e) mutable { promise.deliver(std::move(e)); });
-  return promise;
 }
 
 caf::result<void> container::pause(bool freeze) {
   auto promise = make_response_promise<void>();
-  try_pause(freeze, promise);
+  try_pause(freeze, deliver(promise));
   return promise;
 }
 
-void container::try_pause(bool freeze, unit_promise promise) {
+void container::try_pause(bool freeze, done finished) {
   const auto& cell = check(freeze ? stimulus::pause : stimulus::unpause);
   if (cell.decision == verdict::later) {
-    later_.push_back([this, freeze, promise] { try_pause(freeze, promise); });
+    later_.push_back([this, freeze, finished] { try_pause(freeze, finished); });
     return;
   }
   if (cell.decision != verdict::go) {
-    promise.deliver(to_caf(refusal(cell, record_)));
+    finished(to_caf(refusal(cell, record_)));
     return;
   }
   pause_machine p;
@@ -263,19 +318,19 @@ void container::try_pause(bool freeze, unit_promise promise) {
   const auto generation = record_.generation;
   request(machine_, caf::infinite, std::move(p))
       .then(
-          [this, promise, freeze, generation]() mutable {
+          [this, finished, freeze, generation] {
             const auto& now = check(freeze ? stimulus::pause : stimulus::unpause);
             if (generation != record_.generation || now.decision != verdict::go) {
-              promise.deliver(caf_error(errc::conflict, "container " + record_.id + " is not running"));
+              finished(caf_error(errc::conflict, "container " + record_.id + " is not running"));
               return;
             }
             record_.state.status = now.next;
-            save([this, promise, freeze](caf::error e) mutable {
+            save([this, finished, freeze](caf::error e) {
               event(freeze ? "pause" : "unpause");
-              deliver(promise)(std::move(e));
+              finished(std::move(e));
             });
           },
-          [promise](caf::error& e) mutable { promise.deliver(std::move(e)); });
+          [finished](caf::error& e) { finished(std::move(e)); });
 }
 
 caf::result<void> container::resize(const resize_container& request) {

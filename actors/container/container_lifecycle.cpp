@@ -54,11 +54,10 @@ caf::result<void> container::start() {
 }
 
 void container::try_start(unit_promise promise) {
-  const auto& cell = check(stimulus::start);
+  const auto& cell = start_cell();
   switch (cell.decision) {
     case verdict::go:
-      record_.restart_delay_ms = 0;  // a person's start: the back-off begins anew
-      begin_start(deliver(promise));
+      start_afresh(deliver(promise));
       break;
     case verdict::later:
       later_.push_back([this, promise] { try_start(promise); });
@@ -66,6 +65,17 @@ void container::try_start(unit_promise promise) {
     default:
       promise.deliver(to_caf(refusal(cell, record_)));
   }
+}
+
+const transition& container::start_cell() const {
+  if (remove_after_exit_) return lookup(container_status::removing, stimulus::start);
+  return settling_ ? lookup(container_status::stopping, stimulus::start) : check(stimulus::start);
+}
+
+void container::start_afresh(done finished) {
+  record_.restart_delay_ms = 0;
+  record_.restart_count = 0;
+  begin_start(std::move(finished));
 }
 
 void container::begin_start(done finished) {
@@ -198,6 +208,7 @@ void container::launched(const machine_started& started, done finished) {
 }
 
 void container::launch_failed(const error& why, done finished) {
+  settling_ = true;
   record_.state.status = record_.state.started_at == 0 ? container_status::created : container_status::exited;
   record_.state.exit_code = start_failure_code(why);
   record_.state.error = why.message();
@@ -213,6 +224,7 @@ void container::launch_failed(const error& why, done finished) {
   request(s_.ctx.networks, caf::infinite, std::move(release))
       .then([] {}, [](caf::error&) { /* swept at the next start */ });
   save([this, why, finished](caf::error) {
+    settling_ = false;
     finished(to_caf(why));
     answer_waiters({"not-running", "next-exit"});
     auto stopped = std::move(on_stopped_);
@@ -238,6 +250,7 @@ void container::init_exited(const machine_exited& report) {
   if (report.generation != record_.generation || check(stimulus::init_exited).decision != verdict::go) return;
   const bool was_stopping = record_.state.status == container_status::stopping;
   ++timer_ticket_;
+  settling_ = true;
   auto& state = record_.state;
   state.pid = 0;
   state.exit_code = report.exit_code;
@@ -247,7 +260,7 @@ void container::init_exited(const machine_exited& report) {
   state.status = container_status::exited;
   unresponsive_ = false;
   forget_addresses();
-  if (!record_.start_wanted && !remove_after_exit_) {
+  if (!record_.start_wanted && !remove_after_exit_ && !stops_with_daemon_) {
     if (const auto decision = next_restart(record_)) {
       state.status = container_status::restarting;
       record_.restart_delay_ms = decision->delay_ms;
@@ -290,6 +303,7 @@ void container::after_exit(bool was_stopping) {
   release.remove_devices = has_network_guests();
   request(s_.ctx.networks, caf::infinite, std::move(release))
       .then([] {}, [](caf::error&) { /* swept at the next start */ });
+  settling_ = false;  // a start from here on asks for its address after the last one was given back
   auto stopped = std::move(on_stopped_);
   on_stopped_.clear();
   for (auto& f : stopped) f({});

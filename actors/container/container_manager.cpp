@@ -272,7 +272,7 @@ class container_manager : public tracked<container_manager_internal::base> {
     auto finish = [open, promise]() mutable {
       if (--*open == 0) deliver_ok(promise);
     };
-    stop_container stop;
+    stop_with_daemon stop;
     stop.timeout = request.timeout;
     for (auto& [id, c] : children_)
       this->request(c.handle, caf::infinite, stop)

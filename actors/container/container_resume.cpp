@@ -26,7 +26,7 @@ caf::result<bool> container::take_up(const resume_container& request) {
       if (auto_remove() && record_.state.started_at != 0)
         begin_remove(true, [](const caf::error&) {});
       else if (starts_with_daemon(record_))
-        begin_start([](const caf::error&) { /* shown as State.Error */ });
+        start_afresh([](const caf::error&) { /* shown as State.Error */ });
       break;
     case container_status::restarting:
       promise.deliver(false);
@@ -56,7 +56,7 @@ void container::adopt(caf::typed_response_promise<bool> promise) {
       forget_addresses();
       promise.deliver(false);
       save([this](const caf::error&) {
-        if (record_.start_wanted && check(stimulus::start).decision == verdict::go) make_up_for_start();
+        if (record_.start_wanted) make_up_for_start();
         run_later();
       });
       return;
@@ -96,7 +96,7 @@ void container::adopt(caf::typed_response_promise<bool> promise) {
 
 /// Shown as State.Error when it fails.
 void container::make_up_for_start() {
-  if (!remove_after_exit_) begin_start([](const caf::error&) {});
+  if (!stops_with_daemon_ && start_cell().decision == verdict::go) begin_start([](const caf::error&) {});
 }
 
 void container::adopted(const adopted_machine& found) {

@@ -31,6 +31,12 @@ struct resume_container {
   bool daemon_start = true;  ///< restart policies act; false: only this actor was restarted
   ARCA_MESSAGE(resume_container, daemon_start)
 };
+/// manager → container when the daemon ends and takes its containers along: a stop that nobody wanted of this one, so
+/// its policy starts it again with the next daemon.
+struct stop_with_daemon {
+  int32_t timeout = -2;  ///< as in stop_container
+  ARCA_MESSAGE(stop_with_daemon, timeout)
+};
 /// A timer of the container: which one, and for which generation of its start.
 enum class timer_kind : uint8_t { stop_timeout, kill_timeout, restart, save_exit };
 inline std::string to_string(timer_kind k) {
@@ -53,7 +59,8 @@ using container_manager_internal =
                                     caf::replies_to<reserve_name>::with<std::string>,
                                     caf::replies_to<withdraw_container>::with<void>, caf::reacts_to<trim_memory>>;
 using container_internal =
-    container_actor::extend<caf::replies_to<resume_container>::with<bool>, caf::reacts_to<timer_due>>;
+    container_actor::extend<caf::replies_to<resume_container>::with<bool>,
+                            caf::replies_to<stop_with_daemon>::with<void>, caf::reacts_to<timer_due>>;
 
 /// What the three kinds of actor share beside the engine's context.
 struct container_services {
@@ -79,6 +86,7 @@ CAF_BEGIN_TYPE_ID_BLOCK(arca_container_internal, caf::first_custom_type_id + 220
 CAF_ADD_TYPE_ID(arca_container_internal, (arca::reserve_name))
 CAF_ADD_TYPE_ID(arca_container_internal, (arca::withdraw_container))
 CAF_ADD_TYPE_ID(arca_container_internal, (arca::resume_container))
+CAF_ADD_TYPE_ID(arca_container_internal, (arca::stop_with_daemon))
 CAF_ADD_TYPE_ID(arca_container_internal, (arca::timer_kind))
 CAF_ADD_TYPE_ID(arca_container_internal, (arca::timer_due))
 CAF_ADD_TYPE_ID(arca_container_internal, (arca::trim_memory))

@@ -1,11 +1,18 @@
 #include "actors/container/restart_policy.hpp"
 
 #include <algorithm>
+#include <csignal>
+
+#include "actors/model/signals.hpp"
 
 namespace arca {
 namespace {
+nlohmann::json policy_of(const model::container_record& r) {
+  return r.host_config.value("RestartPolicy", nlohmann::json::object());
+}
+
 bool policy_wants(const model::container_record& r) {
-  const auto policy = r.host_config.value("RestartPolicy", nlohmann::json::object());
+  const auto policy = policy_of(r);
   const auto name = policy.value("Name", "");
   const auto limit = policy.value("MaximumRetryCount", int64_t{0});
   if (name == "always" || name == "unless-stopped") return !r.stopped_by_user;
@@ -24,7 +31,18 @@ std::optional<restart_decision> next_restart(const model::container_record& r) {
 }
 
 bool starts_with_daemon(const model::container_record& r) {
-  return r.state.started_at != 0 && policy_wants(r);
+  return r.state.started_at != 0 && (policy_of(r).value("Name", "") == "always" || policy_wants(r));
+}
+
+bool is_meant_to_end(const model::container_record& r, int signal) {
+  const auto own = r.config.value("StopSignal", nlohmann::json());
+  if (signal == SIGKILL || !own.is_string() || own.get<std::string>().empty()) return true;
+  const auto parsed = model::parse_signal(own.get<std::string>());
+  return parsed && *parsed == signal;
+}
+
+bool counts_as_stop(const model::container_record& r, int signal) {
+  return is_meant_to_end(r, signal) || policy_of(r).value("Name", "") == "unless-stopped";
 }
 
 }  // namespace arca

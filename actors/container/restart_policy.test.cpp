@@ -1,6 +1,7 @@
 #include "actors/container/restart_policy.hpp"
 
 #include <catch2/catch.hpp>
+#include <csignal>
 
 using namespace arca;
 
@@ -44,4 +45,36 @@ TEST_CASE("the delay doubles to a minute and starts over after a stable run") {
   }
   r.state.finished_at = r.state.started_at + restart_stable_run_ns;
   CHECK(next_restart(r)->delay_ms == 100);
+}
+
+TEST_CASE("what starts with the daemon: always even after a stop, unless-stopped not then") {
+  CHECK(starts_with_daemon(ended("always", 0)));
+  CHECK(starts_with_daemon(ended("unless-stopped", 0)));
+  CHECK(starts_with_daemon(ended("on-failure", 137)));
+  CHECK_FALSE(starts_with_daemon(ended("on-failure", 0)));
+  CHECK_FALSE(starts_with_daemon(ended("no", 1)));
+  for (const char* policy : {"always", "unless-stopped", "on-failure", "no"}) {
+    auto stopped = ended(policy, 137);
+    stopped.stopped_by_user = true;
+    INFO(policy);
+    CHECK(starts_with_daemon(stopped) == (policy == std::string_view("always")));
+    stopped.state.started_at = 0;
+    CHECK_FALSE(starts_with_daemon(stopped));
+  }
+}
+
+TEST_CASE("a signal of docker kill ends the policy if it is there to end the container") {
+  auto any = ended("always", 0);
+  any.config = {{"StopSignal", ""}};
+  CHECK(is_meant_to_end(any, SIGHUP));
+  for (const char* policy : {"always", "on-failure", "unless-stopped"}) {
+    auto own = ended(policy, 0);
+    own.config = {{"StopSignal", "SIGQUIT"}};
+    INFO(policy);
+    CHECK(is_meant_to_end(own, SIGQUIT));
+    CHECK(is_meant_to_end(own, SIGKILL));
+    CHECK_FALSE(is_meant_to_end(own, SIGTERM));
+    CHECK(counts_as_stop(own, SIGQUIT));
+    CHECK(counts_as_stop(own, SIGTERM) == (policy == std::string_view("unless-stopped")));
+  }
 }

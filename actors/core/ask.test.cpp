@@ -102,6 +102,14 @@ TEST_CASE_METHOD(fixture, "answers and errors come back") {
   });
 }
 
+TEST_CASE("errors keep code and text; one without a cause is an error all the same") {
+  const auto back = from_caf(caf_error(errc::conflict, "in use"));
+  CHECK(back.code() == errc::conflict);
+  CHECK(back.message() == "in use");
+  CHECK(from_caf(caf::error()).code() == errc::internal);
+  CHECK(from_caf(caf_error(errc::none, "")).code() == errc::internal);
+}
+
 TEST_CASE_METHOD(fixture, "many asks at once, answered each by its own") {
   int good = 0;
   for (int i = 0; i < 500; ++i)

@@ -10,6 +10,7 @@ caf::error to_caf(const error& e) {
 }
 
 error from_caf(const caf::error& e) {
+  if (!e) return {errc::internal, "an error without a cause"};  // CAF's accessors cannot be asked
   if (e.category() == caf::atom("arca")) {
     const auto& context = e.context();
     return {static_cast<errc>(e.code()), context.match_elements<std::string>() ? context.get_as<std::string>(0) : ""};

@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """The docker CLI against a real daemon: what a person types, and what a person sees."""
+import concurrent.futures
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -109,10 +112,88 @@ class Lifecycle(unittest.TestCase):
         self.assertNotIn("life", ENGINE.docker("ps", "-a").out)
 
     def test_restart_policy(self):
-        ENGINE.docker("run", "-d", "--name", "again", "--restart", "on-failure:2", "busybox", "sh", "-c", "exit 3")
+        ENGINE.docker("run", "-d", "--name", "again", "--restart", "on-failure:2", "busybox", "sh", "-c", "echo run; exit 3")
         wait_for(lambda: ENGINE.json("GET", "/containers/again/json")["RestartCount"] == 2 and
                  ENGINE.json("GET", "/containers/again/json")["State"]["Status"] == "exited", 60, "two restarts")
+        # A person's start is none of the policy's, which begins to count anew.
+        ENGINE.docker("start", "again")
+        wait_for(lambda: ENGINE.docker("logs", "again").out == "run\n" * 6 and
+                 ENGINE.json("GET", "/containers/again/json")["State"]["Status"] == "exited", 60, "two more restarts")
+        self.assertEqual(ENGINE.json("GET", "/containers/again/json")["RestartCount"], 2)
         ENGINE.docker("rm", "again")
+
+    def test_signals_and_the_restart_policy(self):
+        program = ("busybox", "sh", "-c", "trap 'exit 1' HUP; echo up; while :; do sleep 0.05; done")
+        ENGINE.docker("run", "-d", "--name", "any", "--restart", "always", *program)
+        ENGINE.docker("run", "-d", "--runtime", "namespace", "--name", "own", "--restart", "always", "--stop-signal", "TERM",
+                      *program)
+        for name in ("any", "own"):
+            wait_for(lambda: ENGINE.docker("logs", name).out == "up\n", 10, "the trap to be set")
+            ENGINE.docker("kill", "-s", "HUP", name)
+        # HUP ends the one for good, and is a signal like any for the other, which has its own to stop it.
+        wait_for(lambda: ENGINE.docker("logs", "own").out == "up\nup\n", 10, "another start")
+        state = ENGINE.json("GET", "/containers/any/json")["State"]
+        self.assertEqual((state["Status"], state["ExitCode"]), ("exited", 1))
+        ENGINE.docker("pause", "own")
+        ENGINE.docker("kill", "-s", "HUP", "own")
+        self.assertTrue(ENGINE.json("GET", "/containers/own/json")["State"]["Paused"])
+        ENGINE.docker("rm", "-f", "any", "own")
+
+    def test_a_signal_that_ends_it_thaws_a_paused_container(self):
+        ENGINE.docker("run", "-d", "--name", "cold", "busybox", "sh", "-c", "trap 'exit 6' TERM; echo up; while :; do sleep 0.05; done")
+        wait_for(lambda: ENGINE.docker("logs", "cold").out == "up\n", 10, "the trap to be set")
+        ENGINE.docker("pause", "cold")
+        ENGINE.docker("kill", "-s", "TERM", "cold")
+        self.assertEqual(ENGINE.docker("wait", "cold", timeout=20).out, "6\n")
+        ENGINE.docker("rm", "cold")
+
+    def at_once(self, *requests):
+        """POSTs, each of them begun when the one before must have arrived; their status codes."""
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            asked = []
+            for path in requests:
+                asked.append(pool.submit(ENGINE.http, "POST", "/containers/" + path))
+                time.sleep(0.2)
+            return [a.result()[0] for a in asked]
+
+    def test_two_restarts_at_once(self):
+        ENGINE.docker("run", "-d", "--name", "twice", "busybox", "sleep", "300")  # deaf to TERM
+        self.assertEqual(self.at_once("twice/restart?t=1", "twice/restart?t=1"), [204, 204])
+        self.assertTrue(ENGINE.json("GET", "/containers/twice/json")["State"]["Running"])
+        ENGINE.docker("rm", "-f", "twice")
+
+    def test_a_kill_waits_for_the_start(self):
+        cid = ENGINE.docker("create", "--name", "early", "--restart", "always", "busybox", "sleep", "300").out.strip()
+        agents = ENGINE.agents()
+        for agent in agents:  # no machine can start anything now
+            os.kill(agent, signal.SIGSTOP)
+        try:
+            with concurrent.futures.ThreadPoolExecutor() as pool:
+                started = pool.submit(ENGINE.http, "POST", "/containers/early/start")
+                wait_for(lambda: cid in ENGINE.json("GET", "/networks/bridge")["Containers"], 10, "the start to begin")
+                killed = pool.submit(ENGINE.http, "POST", "/containers/early/kill")
+                time.sleep(0.3)
+                self.assertFalse(started.done() or killed.done())
+                for agent in agents:
+                    os.kill(agent, signal.SIGCONT)
+                self.assertEqual((started.result()[0], killed.result()[0]), (204, 204))
+        finally:
+            for agent in agents:
+                os.kill(agent, signal.SIGCONT)
+        state = ENGINE.json("GET", "/containers/early/json")["State"]
+        self.assertEqual((state["Status"], state["ExitCode"]), ("exited", 137))
+        ENGINE.docker("rm", "early")
+
+    def test_a_start_in_the_moment_of_the_exit_has_an_address(self):
+        ENGINE.docker("create", "--name", "moment", "busybox", "sleep", "0.3")
+        for _ in range(8):
+            wait_for(lambda: ENGINE.http("POST", "/containers/moment/start")[0] == 204, 10, "a start", step=0)
+            time.sleep(0.1)
+            before = ENGINE.json("GET", "/containers/moment/json")
+            known = ENGINE.json("GET", "/networks/bridge")["Containers"]
+            if ENGINE.json("GET", "/containers/moment/json")["State"] == before["State"] and before["State"]["Running"]:
+                self.assertIn(before["Id"], known)
+        ENGINE.docker("rm", "-f", "moment")
 
     def test_exec(self):
         ENGINE.docker("run", "-d", "--name", "ex", "busybox", "sleep", "300")

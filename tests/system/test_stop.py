@@ -51,5 +51,28 @@ class Stop(unittest.TestCase):
         self.e.start()
 
 
+class WithContainers(unittest.TestCase):
+    def test_policies_when_the_next_daemon_starts(self):
+        """Stopped with the daemon, or before by a person: who comes back."""
+        e = Engine.with_busybox(config={"stop-containers-on-exit": True, "shutdown-timeout": 1})
+        self.addCleanup(e.close)
+        policies = ("no", "on-failure", "unless-stopped", "always")
+        for policy in policies:
+            for name in ("runs-", "stopped-"):
+                e.docker("run", "-d", "--name", name + policy, "--restart", policy, "busybox", "sleep", "300")
+        e.docker("stop", "-t", "0", *["stopped-" + policy for policy in policies])
+        self.assertEqual(e.terminate(), 0)
+        wait_for(lambda: not e.machines(), 10, "the machines to end")
+        e.start()
+
+        def running():
+            return {c["Names"][0][1:] for c in e.json("GET", "/containers/json")}
+        expected = {"runs-on-failure", "runs-unless-stopped", "runs-always", "stopped-always"}
+        wait_for(lambda: running() >= expected, 60, "the containers to come back")
+        self.assertEqual(running(), expected)
+        self.assertEqual(e.json("GET", "/containers/runs-no/json")["State"]["ExitCode"], 137)
+        e.remove_everything()
+
+
 if __name__ == "__main__":
     main()
