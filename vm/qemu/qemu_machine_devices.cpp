@@ -78,12 +78,17 @@ result<void> qemu_machine::unplug(const plugged_device& device, const std::strin
   };
   auto gone = ask();
   if (!gone && gone.error().code() == errc::timeout) gone = ask();  // a guest may miss the first request
-  if (!gone) return gone;
-  ARCA_CHECK(qmp_->call(remove_backend, {{"id", device.backend()}}, call_limit));
+  // It was let go after we had given up waiting, or under a daemon that was killed before it wrote that down.
+  const bool had_gone = !gone && gone.error().code() == errc::not_found;
+  if (!gone && !had_gone) return gone;
+  const auto removed = qmp_->call(remove_backend, {{"id", device.backend()}}, call_limit);
+  failpoint::reached("device-unplugged");
   const std::lock_guard guard(devices_lock_);
   devices_.free(device.id);
   left_.notify_all();
-  return save_record();
+  ARCA_CHECK(save_record());
+  if (!removed && !had_gone) return fail(removed.error());
+  return {};
 }
 
 // ---- network
