@@ -125,6 +125,8 @@ class qemu_machine final : public std::enable_shared_from_this<qemu_machine> {
   result<void> take_over(int deadline_ms);
   result<void> stop();
   result<void> go_on();
+  /// Another container is in the stopped machine of `first`: only that one is paused from now on.
+  result<void> freeze_alone(const std::string& first);
   result<void> reopen_processes();
   /// `failure` with what QEMU or the guest's console said about it.
   error explained(const error& failure) const;

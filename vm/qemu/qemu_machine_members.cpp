@@ -50,9 +50,28 @@ result<void> qemu_machine::join(const std::string& owner) {
     }
   }
   if (!paused_) return {};
-  // From now on a pause is that of one container.
+  auto frozen = freeze_alone(first);
+  if (frozen) return {};
+  (void)stop();
+  // Who has left meanwhile took it that this one stays.
+  if (begin_leaving(owner)) {
+    destroy();
+    return frozen;
+  }
+  const std::lock_guard guard(devices_lock_);
+  leaving_.erase(owner);
+  std::erase(record_.members, owner);
+  if (!destroyed_ && !ending_) (void)save_record();
+  left_.notify_all();
+  return frozen;
+}
+
+result<void> qemu_machine::freeze_alone(const std::string& first) {
   ARCA_CHECK(go_on());
-  return wait_for<void>([&](auto done) { client_->pause(first, call_limit, std::move(done)); });
+  auto frozen = wait_for<void>([&](auto done) { client_->pause(first, call_limit, std::move(done)); });
+  // It may be done after we have given up waiting; the machine is stopped again instead.
+  if (!frozen) (void)wait_for<void>([&](auto done) { client_->resume(first, call_limit, std::move(done)); });
+  return frozen;
 }
 
 bool qemu_machine::begin_leaving(const std::string& owner) {
