@@ -41,6 +41,19 @@ result<unique_fd> listen_at(const std::string& path, const relay_order& what) {
     return fail_errno("listen at " + path);
   return made;
 }
+
+/// Whoever it was given to may have changed it.
+bool is_as_ordered(const std::string& path, const relay_order& what) {
+  struct stat info {};
+  return lstat(path.c_str(), &info) == 0 && S_ISSOCK(info.st_mode) && info.st_uid == what.uid &&
+         info.st_gid == what.gid && (info.st_mode & ~mode_t{S_IFMT}) == what.mode;
+}
+
+result<unique_fd> tree_of(const std::string& path) {
+  unique_fd tree(open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+  if (!tree) return fail_errno("open " + path);
+  return tree;
+}
 }  // namespace
 
 relay_server::~relay_server() {
@@ -50,16 +63,18 @@ relay_server::~relay_server() {
 result<unique_fd> relay_server::make(const relay_order& what) {
   if (!good_name(what.name)) return fail(errc::invalid_argument, "invalid name of a relay " + go_quote(what.name));
   if ((what.mode & ~all_modes) != 0) return fail(errc::invalid_argument, "invalid mode");
-  if (listeners_.contains(what.name)) return fail(errc::conflict, "relay " + what.name + " exists already");
-  if (listeners_.size() >= most_relays) return fail(errc::unavailable, "too many relays");
   const std::string path = folder_ + "/relay-" + what.name;
+  if (listeners_.contains(what.name)) {
+    if (!is_as_ordered(path, what)) return fail(errc::conflict, "relay " + what.name + " exists already");
+    return tree_of(path);
+  }
+  if (listeners_.size() >= most_relays) return fail(errc::unavailable, "too many relays");
   ARCA_CHECK(fs::make_dirs(folder_));
   ARCA_TRY(listener, listen_at(path, what));
-  unique_fd tree(open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
-  if (!tree) return fail_errno("open " + path);
+  ARCA_TRY(tree, tree_of(path));
   const int fd = (listeners_[what.name] = std::move(listener)).get();
   if (watched_) loop_.watch(fd, EPOLLIN, [this, name = what.name](uint32_t) { accept(name); });
-  return tree;
+  return std::move(tree);
 }
 
 void relay_server::accept(const std::string& name) {

@@ -38,7 +38,7 @@ class relay_server {
   relay_server& operator=(const relay_server&) = delete;
   ~relay_server();
 
-  /// Listens from now on. The socket as a detached mount, for containers.
+  /// Listens from now on, or already does so with that owner and mode. The socket as a detached mount, for containers.
   result<unique_fd> make(const relay_order& what);
   /// From now on `sink` is told of connections, beginning with those that wait. Empty: nobody is.
   void set_sink(std::function<void(const relayed_connection&)> sink);

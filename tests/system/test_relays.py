@@ -2,6 +2,7 @@
 """Sockets on both sides of a machine's border: host sockets in bind mounts, arca machine dial; and docker top and hung guests."""
 import calendar
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -217,6 +218,23 @@ class Relays(unittest.TestCase):
         self.hash.listen()
         script = CONNECT + "s.shutdown(socket.SHUT_WR); print(s.recv(100).decode())"
         self.assertTrue(python("one", script, "/run/hash").out.startswith("0 "), path)
+
+    def test_a_socket_that_the_machine_has_already(self):
+        def relays():
+            with open("%s/vm/%s/relays.json" % (ENGINE.run, inspect("one")["Machine"]["Id"])) as f:
+                return json.load(f)["sockets"]
+        before = relays()
+        echo = self.dir + "/echo"
+        script = """
+import socket
+for path in ('/run/a', '/run/b'):
+    s = socket.socket(socket.AF_UNIX); s.connect(path); s.sendall(b'x'); print(s.recv(1))
+"""
+        for _ in range(2):
+            r = ENGINE.docker("run", "--rm", "--network", "container:one", *PROGRAMS, "-v", echo + ":/run/a", "-v", echo + ":/run/b",
+                              "busybox", "/usr/bin/python3", "-S", "-c", script)
+            self.assertEqual(r.out.split(), ["b'x'", "b'x'"])
+        self.assertEqual(relays(), before)
 
     def test_nothing_else_is_reached(self):
         before = len(self.secret.seen)

@@ -371,6 +371,37 @@ class Faults(unittest.TestCase):
             self.run_cases([c for c in CASES if c[0] in LONG], at_a_time=min(3, os.cpu_count()))
 
 
+class Pods(unittest.TestCase):
+    def test_the_daemon_is_killed_while_a_member_leaves(self):
+        """QEMU has let go of the member's files and their server has ended: the others live, what it had is free."""
+        donor = create()
+        self.assertEqual(post("/containers/%s/start" % donor)[0], 204)
+        plugged = lambda: record_of(donor)["devices"]["plugged"]  # noqa: E731
+        before = plugged()
+        for passing in (1, 2):  # its root, its other files
+            ENGINE.kill9()
+            ENGINE.env["ARCA_FAILPOINT"] = "device-unplugged:%d" % passing
+            try:
+                ENGINE.start()
+                member = create(network="container:" + donor, Binds=[ENGINE.dir + ":/host"])
+                self.assertEqual(post("/containers/%s/start" % member)[0], 204)
+                self.assertEqual(len(plugged()), len(before) + 2)
+                try:
+                    post("/containers/%s/kill" % member)
+                except OSError:
+                    pass  # the daemon was quicker
+                ENGINE.process.wait(20)
+            finally:
+                del ENGINE.env["ARCA_FAILPOINT"]
+            ENGINE.start()
+            wait_for(lambda: plugged() == before, 20, "the member's devices to go: %s" % plugged())
+            self.assertEqual(exited(member, 10)["ExitCode"], 137)
+            self.assertEqual(state(donor)["Status"], "running")
+            remove(member)
+        self.assertEqual([p["name"] for p in record_of(donor)["processes"] if p["owner"] not in ("", donor)], [])
+        remove(donor)
+
+
 # -- programs that are not what they should be
 def script(e, name, text):
     path = "%s/%s" % (e.dir, name)

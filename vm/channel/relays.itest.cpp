@@ -22,6 +22,8 @@ TEST_CASE("sockets of the daemon's host in a machine") {
     return call([&](auto done) { agent->make_relay(what, limit, done); });
   };
   REQUIRE(make({"1", "token1", 5, 6, 0620}));
+  CHECK(make({"1", "again", 5, 6, 0620}));  // another mount of the same socket
+  CHECK(why(make({"1", "token2", 5, 6, 0622})) == "relay 1 exists already");
   CHECK(why(make({"1", "token2", 0, 0, 0600})) == "relay 1 exists already");
   CHECK(make({"../x", "token2", 0, 0, 0600}).error().code() == errc::invalid_argument);
   CHECK(make({"x", "token2", 0, 0, 07777}).error().code() == errc::invalid_argument);

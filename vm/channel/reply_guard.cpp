@@ -14,7 +14,7 @@ namespace arca::vm {
 namespace {
 
 constexpr size_t most_begun = 4096;
-constexpr unsigned type_data = 0, type_headers = 1, type_reset = 3, flag_end = 1, flag_padded = 8;
+constexpr unsigned type_data = 0, type_reset = 3, flag_padded = 8;
 
 struct registered {
   uint64_t cookie;
@@ -71,9 +71,14 @@ void reply_guard::begin_frame() {
 
 void reply_guard::end_frame() {
   have_ = 0;
-  const bool over =
-      ((head_[3] == type_data || head_[3] == type_headers) && (head_[4] & flag_end) != 0) || head_[3] == type_reset;
-  if (over) begun_.erase(static_cast<uint32_t>(head_[5] << 24 | head_[6] << 16 | head_[7] << 8 | head_[8]));
+  // The flag END_STREAM proves nothing: gRPC passes over it in a frame that it does not expect, and reads on. A server
+  // that ends a call in the middle of a message sends a reset too.
+  if (head_[3] == type_reset) begun_.erase(stream());
+}
+
+/// Of the frame. The first bit is reserved, and gRPC passes over it too: with it the same stream is meant.
+uint32_t reply_guard::stream() const {
+  return static_cast<uint32_t>((head_[5] & 0x7f) << 24 | head_[6] << 16 | head_[7] << 8 | head_[8]);
 }
 
 /// A part of the payload of the frame that has begun, of which frame_left_ bytes are to come with these.
@@ -92,8 +97,7 @@ bool reply_guard::data(std::string_view bytes) {
 
 bool reply_guard::message_bytes(std::string_view bytes) {
   if (bytes.empty()) return true;
-  const auto stream = static_cast<uint32_t>(head_[5] << 24 | head_[6] << 16 | head_[7] << 8 | head_[8]);
-  auto& now = begun_[stream];
+  auto& now = begun_[stream()];
   while (!bytes.empty()) {
     if (now.have < now.head.size()) {
       const size_t part = std::min(now.head.size() - now.have, bytes.size());
@@ -109,7 +113,7 @@ bool reply_guard::message_bytes(std::string_view bytes) {
     bytes.remove_prefix(part);
     if (now.left == 0) now.have = 0;
   }
-  if (now.have == 0) begun_.erase(stream);
+  if (now.have == 0) begun_.erase(stream());
   return true;
 }
 

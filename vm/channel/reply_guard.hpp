@@ -28,6 +28,7 @@ class reply_guard {
   bool message_bytes(std::string_view bytes);
   void begin_frame();
   void end_frame();
+  uint32_t stream() const;
 
   const uint32_t largest_;
   std::array<unsigned char, 9> head_{};

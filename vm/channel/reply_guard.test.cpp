@@ -25,6 +25,7 @@ std::string message(const std::string& body) {
 }
 
 constexpr unsigned data = 0, headers = 1, reset = 3, ping = 6, end = 1, padded = 8;
+constexpr unsigned reserved = 1u << 31;  ///< of a stream's number
 }  // namespace
 
 TEST_CASE("reply guard: what a server sends passes, however it is cut") {
@@ -60,12 +61,34 @@ TEST_CASE("reply guard: a message that is too large is refused when its length i
   CHECK_FALSE(padding.accept(frame(data, padded, 1, "\7abc")));
 }
 
+TEST_CASE("reply guard: a message in parts is one, whatever the frames between say of its stream") {
+  const auto head = message("", 0x7f000000);
+  const auto begun = frame(data, 0, 1, head.substr(0, 2)), rest = head.substr(2);
+  for (const unsigned stream : {1u, 1u | reserved}) {
+    CAPTURE(stream);
+    reply_guard guard(1000);
+    REQUIRE(guard.accept(begun));
+    CHECK_FALSE(guard.accept(frame(data, 0, stream, rest)));
+  }
+  for (const auto& between : {frame(headers, end, 1, "over"), frame(data, end, 1, ""),
+                              frame(data, end, 1 | reserved, ""), frame(reset, 0, 3, "code")}) {
+    reply_guard guard(1000);
+    REQUIRE(guard.accept(begun));
+    REQUIRE(guard.accept(between));
+    CHECK_FALSE(guard.accept(frame(data, 0, 1, rest)));
+  }
+  reply_guard guard(5);  // what passes without the bit passes with it
+  CHECK(guard.accept(frame(data, 0, 1, message("hello").substr(0, 3)) +
+                     frame(data, 0, 1 | reserved, message("hello").substr(3)) + frame(data, 0, 1, message("again"))));
+}
+
 TEST_CASE("reply guard: a call that ends in the middle is forgotten, and not more begin than there can be") {
   reply_guard guard(1000);
   for (unsigned i = 0; i < 100'000; ++i) {
     const unsigned stream = 2 * i + 1;
     REQUIRE(guard.accept(frame(data, 0, stream, message("half", 1000))));
-    REQUIRE(guard.accept(i % 2 == 0 ? frame(reset, 0, stream, "code") : frame(data, end, stream, "")));
+    if (i % 2 == 0) REQUIRE(guard.accept(frame(headers, end, stream, "aborted")));
+    REQUIRE(guard.accept(frame(reset, 0, stream | (i % 3 == 0 ? reserved : 0), "code")));
   }
   bool passed = true;
   unsigned begun = 0;

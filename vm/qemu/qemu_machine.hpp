@@ -125,6 +125,8 @@ class qemu_machine final : public std::enable_shared_from_this<qemu_machine> {
   result<void> take_over(int deadline_ms);
   result<void> stop();
   result<void> go_on();
+  /// Another container is in the stopped machine of `first`: only that one is paused from now on.
+  result<void> freeze_alone(const std::string& first);
   result<void> reopen_processes();
   /// `failure` with what QEMU or the guest's console said about it.
   error explained(const error& failure) const;
@@ -143,6 +145,13 @@ class qemu_machine final : public std::enable_shared_from_this<qemu_machine> {
   result<void> mount_inside(const agent_mount& what);
   result<void> serve_waiting_shares(member_files& of);
   void watch_share(const share_server& server);
+  // With devices_lock_ held. What is struck out of the record, a daemon after this one does not expect to live.
+  const share_server* find_server(const std::string& tag) const;
+  std::optional<recorded_process> recorded_server(const std::string& tag) const;
+  void strike_out_server(const std::string& tag);
+  /// Strikes it out and forgets it.
+  std::optional<child_process> take_server(const std::string& tag);
+  static void end_server(const child_process& server);
   /// Plain for the first container, numbered for others. With devices_lock_ held.
   std::string tag_for(const std::string& owner, const char* base);
   result<void> unplug(const plugged_device& device, const std::string& remove_backend);

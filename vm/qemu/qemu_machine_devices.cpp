@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <csignal>
 
 #include "guest/proto/vm_start.hpp"
@@ -27,6 +28,8 @@ constexpr auto device_limit = 20s;
 constexpr std::chrono::milliseconds unplug_limit = 10s;
 constexpr std::chrono::milliseconds leave_begins = 500ms;  ///< after the exit of a container has been told
 constexpr unsigned queue_size = 1024;
+constexpr int server_end_ms = 2000;
+constexpr int closing_ms = 200;  ///< between the end of a server's connection and its own
 
 }  // namespace
 
@@ -78,12 +81,17 @@ result<void> qemu_machine::unplug(const plugged_device& device, const std::strin
   };
   auto gone = ask();
   if (!gone && gone.error().code() == errc::timeout) gone = ask();  // a guest may miss the first request
-  if (!gone) return gone;
-  ARCA_CHECK(qmp_->call(remove_backend, {{"id", device.backend()}}, call_limit));
+  // It was let go after we had given up waiting, or under a daemon that was killed before it wrote that down.
+  const bool had_gone = !gone && gone.error().code() == errc::not_found;
+  if (!gone && !had_gone) return gone;
+  const auto removed = qmp_->call(remove_backend, {{"id", device.backend()}}, call_limit);
+  failpoint::reached("device-unplugged");
   const std::lock_guard guard(devices_lock_);
   devices_.free(device.id);
   left_.notify_all();
-  return save_record();
+  ARCA_CHECK(save_record());
+  if (!removed && !had_gone) return fail(removed.error());
+  return {};
 }
 
 // ---- network
@@ -155,9 +163,10 @@ result<void> qemu_machine::serve_share(const std::string& owner, const share_pla
     failpoint::reached("virtiofsd");
     record_.processes.push_back({"virtiofsd-" + plan.tag, share.process.pid, share.process.start_time, owner});
     share_servers_.push_back({plan.tag, std::move(share.process)});
+    *share_servers_.back().may_end = true;  // until it is plugged
     watch_share(share_servers_.back());
   }
-  return plug(
+  auto plugged = plug(
       "share", plan.tag, owner, share.socket.get(), "chardev-add",
       [](const plugged_device& d) {
         const json address = {{"type", "fd"}, {"data", {{"str", d.backend()}}}};
@@ -170,6 +179,55 @@ result<void> qemu_machine::serve_share(const std::string& owner, const share_pla
             {"queue-size", queue_size}};
       },
       "chardev-remove");
+  if (!plugged) {
+    auto server = take_server(plan.tag);
+    const bool by_qemu = plugged.error().code() == errc::internal;
+    if (by_qemu && server && wait_for_end(server->pidfd.get(), closing_ms))
+      plugged = fail(plugged.error().wrap("the server of the virtual machine's files has ended"));
+    if (server) end_server(*server);
+    return plugged;
+  }
+  const std::lock_guard guard(devices_lock_);
+  const auto* server = find_server(plan.tag);
+  // One that is struck out is being unplugged already.
+  if (server == nullptr || !recorded_server(plan.tag)) return {};
+  *server->may_end = false;
+  if (has_ended(server->process.pidfd.get())) send_signal(qemu_.pidfd.get(), SIGKILL);  // in between
+  return {};
+}
+
+const qemu_machine::share_server* qemu_machine::find_server(const std::string& tag) const {
+  const auto at =
+      std::find_if(share_servers_.begin(), share_servers_.end(), [&](const auto& each) { return each.tag == tag; });
+  return at == share_servers_.end() ? nullptr : &*at;
+}
+
+std::optional<recorded_process> qemu_machine::recorded_server(const std::string& tag) const {
+  for (const auto& p : record_.processes)
+    if (p.name == "virtiofsd-" + tag) return p;
+  return std::nullopt;
+}
+
+void qemu_machine::strike_out_server(const std::string& tag) {
+  std::erase_if(record_.processes, [&](const recorded_process& p) { return p.name == "virtiofsd-" + tag; });
+  if (!destroyed_ && !ending_) (void)save_record();
+}
+
+std::optional<child_process> qemu_machine::take_server(const std::string& tag) {
+  const std::lock_guard guard(devices_lock_);
+  strike_out_server(tag);
+  for (auto& each : share_servers_)
+    if (each.tag == tag) {
+      auto process = std::move(each.process);
+      std::erase_if(share_servers_, [&](const share_server& one) { return one.tag == tag; });
+      return process;
+    }
+  return std::nullopt;
+}
+
+void qemu_machine::end_server(const child_process& server) {
+  send_signal(server.pidfd.get(), SIGKILL);
+  wait_for_end(server.pidfd.get(), server_end_ms);
 }
 
 result<void> qemu_machine::mount_inside(const agent_mount& what) {

@@ -15,7 +15,6 @@ using namespace std::chrono_literals;
 constexpr auto call_limit = 5s;
 constexpr auto leave_limit = 30s;  ///< of the same container's last run
 constexpr auto end_limit = 2s;     ///< of a container that is killed
-constexpr int server_end_ms = 2000;
 }  // namespace
 
 void qemu_machine::attach(const std::string& owner) {
@@ -50,9 +49,28 @@ result<void> qemu_machine::join(const std::string& owner) {
     }
   }
   if (!paused_) return {};
-  // From now on a pause is that of one container.
+  auto frozen = freeze_alone(first);
+  if (frozen) return {};
+  (void)stop();
+  // Who has left meanwhile took it that this one stays.
+  if (begin_leaving(owner)) {
+    destroy();
+    return frozen;
+  }
+  const std::lock_guard guard(devices_lock_);
+  leaving_.erase(owner);
+  std::erase(record_.members, owner);
+  if (!destroyed_ && !ending_) (void)save_record();
+  left_.notify_all();
+  return frozen;
+}
+
+result<void> qemu_machine::freeze_alone(const std::string& first) {
   ARCA_CHECK(go_on());
-  return wait_for<void>([&](auto done) { client_->pause(first, call_limit, std::move(done)); });
+  auto frozen = wait_for<void>([&](auto done) { client_->pause(first, call_limit, std::move(done)); });
+  // It may be done after we have given up waiting; the machine is stopped again instead.
+  if (!frozen) (void)wait_for<void>([&](auto done) { client_->resume(first, call_limit, std::move(done)); });
+  return frozen;
 }
 
 bool qemu_machine::begin_leaving(const std::string& owner) {
@@ -111,33 +129,31 @@ void qemu_machine::forget_inside(const std::string& owner) {
 }
 
 void qemu_machine::unplug_share(const plugged_device& device) {
+  std::optional<recorded_process> known;
   std::shared_ptr<std::atomic<bool>> may_end;
-  int server = -1;
   {
     const std::lock_guard guard(devices_lock_);
-    for (const auto& each : share_servers_)
-      if (each.tag == device.name) {
-        may_end = each.may_end;
-        server = each.process.pidfd.get();
-      }
+    // It ends by itself as soon as QEMU lets go of it.
+    known = recorded_server(device.name);
+    strike_out_server(device.name);
+    if (const auto* server = find_server(device.name)) may_end = server->may_end;
+    if (may_end) *may_end = true;
   }
-  if (may_end) *may_end = true;
   if (starts_with(device.name, vm_start::shares_tag))
     (void)wait_for<void>([&](auto done) {
       client_->unmount(std::string(vm_start::machine_dir) + '/' + device.name, true, call_limit, std::move(done));
     });
   if (auto gone = unplug(device, "chardev-remove"); !gone) {
-    if (may_end) *may_end = false;
     log::warn("share stays in the virtual machine", log::kv("share", device.name),
               log::kv("reason", gone.error().message()));
-    return;
+    const std::lock_guard guard(devices_lock_);
+    if (devices_.find(device.name, device.owner)) {
+      if (known) record_.processes.push_back(*known);  // saved by part_with
+      if (may_end) *may_end = false;
+      return;
+    }
   }
-  if (server < 0) return;
-  send_signal(server, SIGKILL);
-  wait_for_end(server, server_end_ms);
-  const std::lock_guard guard(devices_lock_);
-  std::erase_if(share_servers_, [&](const share_server& each) { return each.tag == device.name; });
-  std::erase_if(record_.processes, [&](const recorded_process& p) { return p.name == "virtiofsd-" + device.name; });
+  if (const auto server = take_server(device.name)) end_server(*server);
 }
 
 void qemu_machine::drop_strangers() {

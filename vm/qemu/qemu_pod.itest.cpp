@@ -153,6 +153,53 @@ TEST_CASE("vm: a second container shares network, IPC and processes; the machine
   CHECK(in.left_behind() == "");
 }
 
+TEST_CASE("vm: who cannot come in leaves nothing; the others and their pause stay") {
+  vm_lab in;
+  qemu_backend backend(in.settings);
+  member first, second;
+  boot_first(in, backend, first);
+  must(first.box->pause());
+  machine_order order;
+  order.id = second.id;
+  order.cgroup = backend.cgroup_of(second.id, 1, {});
+  order.beside = first.box->identity().dir;
+  second.box = must(backend.make(order));
+  CHECK_FALSE(second.box->boot(10'000));  // there is no container that could be paused
+  second.box->destroy();
+  CHECK(record_of(*first.box)["members"] == nlohmann::json({first.id}));
+  CHECK_FALSE(wait_for<agent_hello>(
+      [&](auto done) { first.box->agent().hello(backend.generation(), 500ms, std::move(done)); }));
+  must(first.box->resume());
+
+  first.create(in, shell("sleep 1000"));
+  std::vector<member> others(8);
+  size_t inside = 0;
+  for (; inside < others.size(); ++inside) {
+    auto& next = others[inside];
+    come_in(backend, first, next);
+    auto root = next.box->attach_rootfs(in.rootfs(next.id));
+    REQUIRE(root);
+    if (const auto plugged = next.box->finish_shares(); !plugged) {
+      CHECK(plugged.error().message() == "the virtual machine has room for 8 devices, and all of it is taken");
+      break;
+    }
+  }
+  CHECK(inside == 7);  // the first one's root is the eighth
+  others[inside].box->destroy();
+  CHECK_FALSE(has_ended(first.box->exit_fd()));
+  CHECK(record_of(*first.box)["processes"].size() == 9);
+  CHECK(record_of(*first.box)["devices"]["plugged"].size() == 8);
+  others[0].box->destroy();
+  member late;
+  come_in(backend, first, late);
+  late.create(in, beside(first, {"true"}));
+  CHECK(late.seen.of("init").code == 0);
+  late.box->destroy();
+  first.box->destroy();
+  for (size_t i = 1; i < inside; ++i) others[i].box->destroy();
+  CHECK(in.left_behind() == "");
+}
+
 TEST_CASE("vm: a container with a network of its own; what nobody takes over leaves") {
   vm_lab in;
   auto backend = std::make_unique<qemu_backend>(in.settings);

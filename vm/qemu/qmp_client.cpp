@@ -155,10 +155,14 @@ struct qmp_client::state : std::enable_shared_from_this<qmp_client::state> {
     loop.cancel(one.timer);
     if (const auto value = message.find("return"); value != message.end()) return one.reply(std::move(*value));
     std::string text = "QEMU gave no reason";
-    if (const auto problem = message.find("error"); problem != message.end() && problem->is_object())
+    auto code = errc::internal;
+    if (const auto problem = message.find("error"); problem != message.end() && problem->is_object()) {
       if (const auto words = problem->find("desc"); words != problem->end() && words->is_string())
         text = words->get<std::string>().substr(0, 1000);
-    one.reply(fail(errc::internal, text));
+      if (const auto kind = problem->find("class"); kind != problem->end() && *kind == "DeviceNotFound")
+        code = errc::not_found;
+    }
+    one.reply(fail(code, text));
   }
 
   void take_event(const std::string& name, const json& data) {

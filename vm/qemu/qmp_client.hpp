@@ -52,7 +52,8 @@ class qmp_client {
   /// Until the greeting has come and capabilities are negotiated: the time QEMU takes to start.
   result<void> wait_ready(milliseconds limit);
 
-  /// One command; the value of "return". QEMU's own error text: errc::internal; a late answer is dropped.
+  /// One command; the value of "return". QEMU's own error text: errc::internal, errc::not_found when it knows no such
+  /// device; a late answer is dropped.
   /// `descriptor` (≥ 0) goes along as SCM_RIGHTS, for getfd. Not on the loop's thread.
   result<json> call(const std::string& command, json arguments, milliseconds limit, int descriptor = -1);
   /// call() and then wait for the event about device `id`: device_del is only a request.

@@ -116,6 +116,14 @@ TEST_CASE("qmp: QEMU's own words for a refusal") {
   REQUIRE_FALSE(value);
   CHECK(value.error().code() == errc::internal);
   CHECK(value.error().message() == "QEMU, device_add: Bus 'rp9' not found");
+
+  auto second = in.call("device_del");
+  const json problem = {{"class", "DeviceNotFound"}, {"desc", "Device 'nic1' not found"}};
+  in.qemu.say(json{{"error", problem}, {"id", in.qemu.next()["id"]}});
+  const auto gone = second.get();
+  REQUIRE_FALSE(gone);
+  CHECK(gone.error().code() == errc::not_found);
+  CHECK(gone.error().message() == "QEMU, device_del: Device 'nic1' not found");
 }
 
 TEST_CASE("qmp: answers out of order, twice, late and to nobody") {

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "persistence/base/fs.hpp"
 #include "persistence/base/log.hpp"
@@ -34,6 +35,7 @@ struct socket_relays::state : std::enable_shared_from_this<state> {
   std::map<std::string, std::string> paths;  ///< relay → socket of the host
   std::deque<agent_relayed> waiting;
   size_t open = 0;
+  uint64_t shared = 0;      ///< so often share() was called
   bool connecting = false;  ///< its thread is there
   bool following = false;
   bool closed = false;
@@ -129,6 +131,16 @@ struct socket_relays::state : std::enable_shared_from_this<state> {
     if (client) (void)wait_for<void>([&](auto done) { client->refuse_relayed(which.id, call_limit, std::move(done)); });
   }
 
+  /// The name of another relay.
+  result<std::string> add(const std::string& path) {
+    const std::lock_guard guard(lock);
+    if (paths.size() >= most_sockets) return fail(errc::invalid_argument, "too many sockets in bind mounts");
+    auto name = std::to_string(paths.size() + 1);
+    paths[name] = path;
+    ARCA_CHECK(save());
+    return name;
+  }
+
   result<void> save() {
     return fs::write_file_atomic(
         file_in(dir),
@@ -164,18 +176,29 @@ result<std::string> socket_relays::share(int file) {
   const auto client = state_->agent.lock();
   if (!client) return fail(errc::gone, "the machine's agent has gone");
   agent_relay relay;
-  {
-    const std::lock_guard guard(state_->lock);
-    if (state_->paths.size() >= most_sockets) return fail(errc::invalid_argument, "too many sockets in bind mounts");
-    relay.name = std::to_string(state_->paths.size() + 1);
-    state_->paths[relay.name] = socket.path;
-    ARCA_CHECK(state_->save());
-  }
-  relay.token = "relay-" + relay.name;
   relay.uid = socket.uid;
   relay.gid = socket.gid;
   relay.mode = socket.mode;
-  ARCA_CHECK(wait_for<void>([&](auto done) { client->make_relay(relay, call_limit, std::move(done)); }));
+  std::vector<std::string> known;
+  {
+    const std::lock_guard guard(state_->lock);
+    relay.token = "relay-" + std::to_string(++state_->shared);
+    for (const auto& [name, path] : state_->paths)
+      if (path == socket.path) known.push_back(name);
+  }
+  const auto make = [&](const std::string& name) {
+    relay.name = name;
+    return wait_for<void>([&](auto done) { client->make_relay(relay, call_limit, std::move(done)); });
+  };
+  // Unless owner or mode are not what they were: then the relay stays with whom it was given to.
+  auto made = result<void>(fail(errc::conflict, socket.path + " is not relayed yet"));
+  for (const auto& name : known)
+    if (!made && made.error().code() == errc::conflict) made = make(name);
+  if (!made && made.error().code() == errc::conflict) {
+    ARCA_TRY(name, state_->add(socket.path));
+    made = make(name);
+  }
+  if (!made) return fail(made.error());
   state_->follow();
   return relay.token;
 }
