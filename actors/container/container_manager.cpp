@@ -120,14 +120,14 @@ class container_manager : public tracked<container_manager_internal::base> {
     while (!failed.failures.empty() && now - failed.failures.front() > restart_window) failed.failures.pop_front();
     failed.failures.push_back(now);
     log::error("container actor failed", log::kv("container", id), log::kv("reason", from_caf(down.reason).message()));
-    const auto published = s_.directory.get()->by_id().find(id);
-    if (published == s_.directory.get()->by_id().end() || failed.failures.size() > restart_limit) {
+    const auto published = s_.directory.entry_of(id);
+    if (!published || failed.failures.size() > restart_limit) {
       withdraw(id);
       return;
     }
     s_.ctx.actors->restarted("/containers/" + id.substr(0, 12));
     auto failures = std::move(failed.failures);
-    auto handle = add_child(published->second.record);
+    auto handle = add_child(published->record);
     children_[id].failures = std::move(failures);
     resume_container resume;
     resume.daemon_start = false;
@@ -217,7 +217,8 @@ class container_manager : public tracked<container_manager_internal::base> {
     }
     std::vector<std::shared_ptr<const model::container_record>> wanted;
     const auto now = now_nanos();
-    for (const auto& [id, entry] : s_.directory.get()->by_id())
+    const auto all = s_.directory.get();
+    for (const auto& [id, entry] : all->by_id())
       if (model::prune_matches(*entry.record, *filters, now)) wanted.push_back(entry.record);
     std::sort(wanted.begin(), wanted.end(), [](const auto& a, const auto& b) { return a->created > b->created; });
     prune_next(std::make_shared<pruning>(pruning{std::move(wanted), 0, {}, 0}), promise);

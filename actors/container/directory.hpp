@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -59,6 +60,12 @@ class published_directory {
   std::shared_ptr<const directory> get() const {
     const std::lock_guard guard(lock_);
     return current_;
+  }
+  /// The entry as it is now; none when the container is gone.
+  std::optional<container_entry> entry_of(const std::string& id) const {
+    const auto all = get();
+    const auto found = all->by_id().find(id);
+    return found == all->by_id().end() ? std::nullopt : std::optional(found->second);
   }
   void set(std::shared_ptr<const directory> next) {
     const std::lock_guard guard(lock_);
