@@ -40,6 +40,10 @@ namespace_backend::namespace_backend(namespace_settings settings)
       log::error("the cgroup parent cannot be made", log::kv("reason", made.error().message()));
 }
 
+namespace_backend::~namespace_backend() {
+  cgroup_tree::host().remove_if_empty(settings_.cgroup_parent);
+}
+
 std::string namespace_backend::cgroup_of(const std::string& id, uint64_t generation, const std::string& parent) const {
   std::string path = parent.empty() ? settings_.cgroup_parent : parent;
   if (!starts_with(path, "/")) path.insert(path.begin(), '/');

@@ -21,6 +21,8 @@ struct namespace_settings {
 class namespace_backend final : public backend {
  public:
   explicit namespace_backend(namespace_settings settings);
+  /// Running machines stay for a later daemon.
+  ~namespace_backend() override;
 
   void start_pool() override { pool_.fill(); }
   result<std::unique_ptr<machine>> make(const machine_order& order) override;
