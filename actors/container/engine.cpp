@@ -141,6 +141,7 @@ void engine::stop() {
   for (const auto& [id, entry] : containers()->by_id())
     caf::anon_send_exit(entry.handle, caf::exit_reason::user_shutdown);
   directory_->set(std::make_shared<directory>());
+  execs_->clear();
   end(ctx.containers);
   end(ctx.machines);
   end(ctx.volumes);
