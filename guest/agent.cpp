@@ -253,6 +253,19 @@ void agent::exec(exec_call call, reply<process_started> done) {
                   });
 }
 
+void agent::abandon(const std::string& container_id, const std::string& process_id) {
+  process* it = find(container_id, process_id);
+  if (!it || it->pid == 0 || it->abandoned) return;
+  it->abandoned = true;
+  if (!it->exit) kill(it->pid, SIGKILL);
+  if (it->told) forget_abandoned(container_id, process_id);
+}
+
+/// Not at once: who tells of the end of its output still uses it.
+void agent::forget_abandoned(const std::string& container_id, const std::string& process_id) {
+  loop_.post([this, container_id, process_id] { (void)acknowledge(container_id, process_id); });
+}
+
 void agent::started(container& in, process& it, launched what) {
   it.pid = what.pid;
   it.started_at = now_nanos();
@@ -290,6 +303,7 @@ void agent::output_complete(const std::string& container_id, const std::string& 
   if (!it || !it->exit) return;
   it->exit->last_sequence = last_sequence;
   it->told = true;
+  if (it->abandoned) return forget_abandoned(container_id, process_id);
   if (auto written = journal_.write(*it->exit); !written) log().write("journal: " + written.error().message());
   emit({container_id, process_id, it->exit});
 }

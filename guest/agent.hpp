@@ -100,6 +100,8 @@ class agent {
   result<pid_t> init_pid(const std::string& container);
   void create_container(create_call call, reply<process_started> done);
   void exec(exec_call call, reply<process_started> done);
+  /// Of an exec that runs although its call has ended: it is killed, its output is thrown away, its end forgotten.
+  void abandon(const std::string& container, const std::string& process);
   result<void> signal(const std::string& container, const std::string& process, int number, bool all);
   result<void> resize(const std::string& container, const std::string& process, uint32_t rows, uint32_t columns);
   void pause(const std::string& container, reply<void> done);
@@ -128,6 +130,7 @@ class agent {
     std::unique_ptr<process_stdio> stdio;
     std::optional<exit_record> exit;
     bool told = false;  ///< its output is complete too: the exit event is due
+    bool abandoned = false;
   };
   struct container {
     std::string id;
@@ -142,6 +145,7 @@ class agent {
   process* find(const std::string& container_id, const std::string& process_id);
   result<container*> running(const std::string& container_id);
   result<process*> make_process(container& in, const std::string& id, const stdio_options& options, child_stdio& child);
+  void forget_abandoned(const std::string& container_id, const std::string& process_id);
   void started(container& in, process& it, launched what);
   void ended(const std::string& container_id, const std::string& process_id, int code);
   void output_complete(const std::string& container_id, const std::string& process_id, uint64_t last_sequence);

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <map>
 
 #include "guest/agent_log.hpp"
@@ -243,7 +244,20 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
   }
 
   unary* Exec(context* call, const pb::ExecRequest* q, pb::ProcessStarted* r) override {
-    return later(call, [this, q, r](unary* reactor) { what.exec(from(*q), answer(reactor, r)); });
+    struct cancellable final : unary {
+      std::atomic<bool> cancelled{false};
+      void OnCancel() override { cancelled = true; }
+      void OnDone() override { delete this; }
+    };
+    auto* reactor = new cancellable;
+    (void)call;
+    on.post([this, reactor, q, r] {
+      what.exec(from(*q), [this, reactor, q, tell = answer(reactor, r)](const result<process_started>& process) {
+        if (process && reactor->cancelled) what.abandon(q->container_id(), q->process_id());
+        tell(process);
+      });
+    });
+    return reactor;
   }
 
   unary* Signal(context* call, const pb::SignalRequest* q, pb::Empty*) override {

@@ -7,6 +7,7 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <thread>
 
 #include "guest/exit_journal.hpp"
@@ -38,12 +39,23 @@ bool alive(int64_t pid) {
 }
 
 template <class Condition>
-bool soon(Condition holds) {
-  for (int i = 0; i < 500; ++i) {
+bool soon(Condition holds, std::chrono::microseconds step = 10ms) {
+  const auto end = std::chrono::steady_clock::now() + 5s;
+  while (std::chrono::steady_clock::now() < end) {
     if (holds()) return true;
-    std::this_thread::sleep_for(10ms);
+    std::this_thread::sleep_for(step);
   }
   return false;
+}
+
+pid_t child_of(pid_t parent, const std::string& name, int64_t other_than) {
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/" + std::to_string(parent) + "/task")) {
+    std::ifstream children(thread.path() / "children");
+    for (pid_t child = 0; children >> child;)
+      if (child != other_than && fs::read_file("/proc/" + std::to_string(child) + "/comm").value_or("") == name + '\n')
+        return child;
+  }
+  return 0;
 }
 }  // namespace
 
@@ -181,6 +193,27 @@ TEST_CASE("exec: output, code, terminal, missing program, ended container") {
   REQUIRE(m.call(&stub::Signal, signal, &empty).ok());
   CHECK(m.wait().code() == 137);
   CHECK(m.exec(m.exec_request("e4", {"true"})).error_code() == grpc::StatusCode::FAILED_PRECONDITION);
+}
+
+TEST_CASE("an exec whose call was given up is killed and forgotten") {
+  machine_fixture m(true, "crun");
+  REQUIRE(m.create({"sleep", "100"}).ok());
+  grpc::ClientContext context;
+  auto call = std::async(std::launch::async, [&] {
+    pb::ProcessStarted reply;
+    return m.stub->Exec(&context, m.exec_request("e1", {"sleep", "100"}), &reply);
+  });
+  pid_t runtime = 0;
+  REQUIRE(soon([&] { return (runtime = child_of(m.agent, "crun", m.last_pid)) != 0; }, 100us));
+  REQUIRE(kill(runtime, SIGSTOP) == 0);
+  context.TryCancel();
+  CHECK(call.get().error_code() == grpc::StatusCode::CANCELLED);
+  std::this_thread::sleep_for(100ms);  // until the agent knows
+  REQUIRE(kill(runtime, SIGCONT) == 0);
+  REQUIRE(soon([&] { return !alive(runtime); }));
+  std::this_thread::sleep_for(100ms);
+  CHECK(soon([&] { return m.hello().processes_size() == 1; }));
+  CHECK(m.exec(m.exec_request("e1", {"true"})).ok());
 }
 
 TEST_CASE("the end of init ends its execs; a child that holds the output delays an exec's end by 2 s") {

@@ -71,6 +71,7 @@ void stdio_call::OnWriteDone(bool good) {
     writing_ = false;
     if (finished_) return;
     if (!good) return finish(grpc::Status::CANCELLED);
+    untold_.reset();
     if (closing_) return finish(grpc::Status::OK);
     if (std::exchange(blocked_, false)) tell(false, true);
   });
@@ -110,22 +111,27 @@ void stdio_call::exec(const stdio::hello& hello) {
       request.process_id() != stdio::name_of(hello.process_id))
     return finish({grpc::StatusCode::INVALID_ARGUMENT, "the hello does not belong to its request"});
   if (auto controls = agent_.hello(hello.generation); !controls) return finish(to_status(controls));
-  agent_.exec(from(request), [this, hello, alive = std::weak_ptr(alive_)](const result<process_started>& process) {
-    if (alive.expired() || finished_) return;
-    if (!process) return finish(to_status(process));
-    stdio::frame started;
-    started.kind = stdio::frame_kind::started;
-    started.sequence = static_cast<uint64_t>(process->pid);
-    started.time = process->started_at;
-    first_.assign(reinterpret_cast<const char*>(&started), sizeof started);
-    auto bytes = hello;
-    bytes.kind = stdio::hello_kind::process;
-    adopt(bytes);
-    // After what there is to be told already: a process that is over soon costs one message.
-    loop_.post([this, alive] {
-      if (!alive.expired() && !first_.empty()) send(nullptr, 0);
-    });
-  });
+  agent_.exec(from(request),
+              [this, &on = agent_, hello, alive = std::weak_ptr(alive_)](const result<process_started>& process) {
+                if (alive.expired() || finished_) {
+                  if (process) on.abandon(stdio::name_of(hello.container_id), stdio::name_of(hello.process_id));
+                  return;
+                }
+                if (!process) return finish(to_status(process));
+                untold_ = hello;
+                stdio::frame started;
+                started.kind = stdio::frame_kind::started;
+                started.sequence = static_cast<uint64_t>(process->pid);
+                started.time = process->started_at;
+                first_.assign(reinterpret_cast<const char*>(&started), sizeof started);
+                auto bytes = hello;
+                bytes.kind = stdio::hello_kind::process;
+                adopt(bytes);
+                // After what there is to be told already: a process that is over soon costs one message.
+                loop_.post([this, alive] {
+                  if (!alive.expired() && !first_.empty()) send(nullptr, 0);
+                });
+              });
 }
 
 void stdio_call::adopt(const stdio::hello& hello) {
@@ -201,6 +207,7 @@ void stdio_call::released() {
 
 void stdio_call::finish(const grpc::Status& status) {
   if (std::exchange(finished_, true)) return;
+  if (untold_) agent_.abandon(stdio::name_of(untold_->container_id), stdio::name_of(untold_->process_id));
   ARCA_TSAN_RELEASE(&through_grpc);
   Finish(status);
   tell(true, false);

@@ -3,6 +3,8 @@
 #pragma once
 #include <grpcpp/grpcpp.h>
 
+#include <optional>
+
 #include "guest/agent.hpp"
 #include "guest/loop.hpp"
 #include "guest/proto/bytes_message.hpp"
@@ -44,7 +46,8 @@ class stdio_call final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::
   stdio_connection::ready tell_;
   std::function<void()> tell_end_;
   grpc::ByteBuffer in_, out_;
-  std::string first_;  ///< goes out with what comes next
+  std::string first_;                   ///< goes out with what comes next
+  std::optional<stdio::hello> untold_;  ///< of an exec that runs, while the daemon may not know
   arca::agent::message_bytes incoming_;
   bool greeted_ = false;
   bool reading_ = false, input_over_ = false;

@@ -69,7 +69,6 @@ void container::on_exit() {
   waiters_.clear();
   later_.clear();
   on_stopped_.clear();
-  execs_.clear();
   machine_ = nullptr;
   manager_ = nullptr;
   create_finished_ = nullptr;

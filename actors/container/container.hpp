@@ -156,7 +156,6 @@ class container : public tracked<container_internal::base> {
   std::vector<waiter> waiters_;
   std::deque<std::function<void()>> later_;  ///< requests that wait for the end of a start or stop
   std::vector<done> on_stopped_;             ///< called after the next exit has been committed
-  std::map<std::string, exec_actor> execs_;
   std::chrono::steady_clock::time_point start_asked_;
   uint64_t timer_ticket_ = 0;       ///< a timer with another ticket is stale
   bool remove_after_exit_ = false;  ///< docker rm -f

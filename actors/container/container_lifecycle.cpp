@@ -240,10 +240,8 @@ void container::on_machine_exited(const machine_exited& report) {
     init_exited(report);
     return;
   }
-  if (const auto exec = execs_.find(report.process_id); exec != execs_.end()) {
-    send(exec->second, report);
-    execs_.erase(exec);
-  }
+  if (s_.execs.container_of(report.process_id) != record_.id) return;
+  if (const auto exec = s_.execs.find(report.process_id)) send(*exec, report);
 }
 
 void container::init_exited(const machine_exited& report) {
@@ -297,7 +295,6 @@ void container::after_exit(bool was_stopping) {
                      ? std::initializer_list<std::string_view>{"next-exit"}
                      : std::initializer_list<std::string_view>{"not-running", "next-exit"});
   if (machine_) acknowledge_exit_of(std::exchange(machine_, nullptr));
-  execs_.clear();
   release_endpoints release;
   release.container_id = record_.id;
   release.remove_devices = has_network_guests();

@@ -25,6 +25,8 @@ namespace {
 constexpr size_t restart_limit = 5;
 constexpr auto restart_window = std::chrono::seconds(30);
 constexpr auto trim_delay = std::chrono::seconds(3);
+/// Docker's pace: an exec can be inspected for one to two of these after its exit.
+constexpr auto exec_memory = std::chrono::minutes(5);
 
 class container_manager : public tracked<container_manager_internal::base> {
  public:
@@ -41,6 +43,7 @@ class container_manager : public tracked<container_manager_internal::base> {
   }
 
   behavior_type make_behavior() override {
+    forget_execs_later();
     return {
         [this](const create_container& request) { return create(request); },
         [this](const prune_containers& request) { return prune(request); },
@@ -58,6 +61,10 @@ class container_manager : public tracked<container_manager_internal::base> {
         },
         [this](const trim_memory& t) {
           if (t.ticket == trim_ticket_) s_.ctx.pool->post(give_back_memory);
+        },
+        [this](const forget_execs&) {
+          s_.execs.forget_exited();
+          forget_execs_later();
         },
     };
   }
@@ -206,6 +213,8 @@ class container_manager : public tracked<container_manager_internal::base> {
     later.ticket = ++trim_ticket_;
     delayed_send(this, trim_delay, std::move(later));
   }
+
+  void forget_execs_later() { delayed_send(this, exec_memory, forget_execs()); }
 
   caf::result<json_document> prune(const prune_containers& request) {
     auto promise = make_response_promise<json_document>();

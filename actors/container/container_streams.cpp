@@ -103,11 +103,14 @@ void container::try_create_exec(const create_exec& request, caf::typed_response_
       promise.deliver(to_caf(user.error()));
       return;
     }
+    const auto shown = s_.directory.get()->find(record_.id);
+    if (!machine_ || !shown) {  // it ended meanwhile
+      promise.deliver(caf_error(errc::conflict, "container " + record_.id + " is not running"));
+      return;
+    }
     created_exec answer;
     answer.id = random_hex(32);
-    auto handle = spawn_exec(system(), s_, entry(), answer.id, config, machine_);
-    s_.execs.put(answer.id, record_.id, handle);
-    execs_[answer.id] = handle;
+    s_.execs.put(answer.id, record_.id, spawn_exec(system(), s_, shown->record, answer.id, config, machine_));
     event("exec_create: " + exec_command(config), {{"execID", answer.id}});
     promise.deliver(std::move(answer));
   };

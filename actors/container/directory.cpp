@@ -65,7 +65,7 @@ std::shared_ptr<const directory> directory::without(const std::string& id) const
 void exec_index::put(const std::string& id, const std::string& container_id, exec_actor handle) {
   const std::lock_guard guard(lock_);
   by_id_[id] = {container_id, std::move(handle)};
-  by_container_[container_id].insert(id);
+  by_container_[container_id].alive.insert(id);
 }
 
 result<exec_actor> exec_index::find(const std::string& id) const {
@@ -79,7 +79,43 @@ std::vector<std::string> exec_index::of_container(const std::string& container_i
   const std::lock_guard guard(lock_);
   const auto found = by_container_.find(container_id);
   if (found == by_container_.end()) return {};
-  return {found->second.begin(), found->second.end()};
+  return {found->second.alive.begin(), found->second.alive.end()};
+}
+
+void exec_index::exited(const std::string& id) {
+  const std::lock_guard guard(lock_);
+  const auto found = by_id_.find(id);
+  if (found == by_id_.end() || found->second.state != entry::age::alive) return;
+  found->second.state = entry::age::exited;
+  auto& siblings = by_container_[found->second.container_id];
+  siblings.exited.insert(siblings.alive.extract(id));
+}
+
+void exec_index::erase(std::map<std::string, entry>::iterator which, std::vector<exec_actor>& ended) {
+  const auto in = by_container_.find(which->second.container_id);
+  in->second.alive.erase(which->first);
+  in->second.exited.erase(which->first);
+  if (in->second.alive.empty() && in->second.exited.empty()) by_container_.erase(in);
+  ended.push_back(std::move(which->second.handle));
+  by_id_.erase(which);
+}
+
+void exec_index::forget_exited() {
+  std::vector<exec_actor> ended;  // handles are released outside the lock
+  const std::lock_guard guard(lock_);
+  for (auto at = by_id_.begin(); at != by_id_.end();) {
+    const auto which = at++;
+    if (which->second.state == entry::age::forgettable)
+      erase(which, ended);
+    else if (which->second.state == entry::age::exited)
+      which->second.state = entry::age::forgettable;
+  }
+}
+
+void exec_index::erase(const std::string& id) {
+  std::vector<exec_actor> ended;
+  const std::lock_guard guard(lock_);
+  if (const auto found = by_id_.find(id); found != by_id_.end()) erase(found, ended);
 }
 
 void exec_index::erase_container(const std::string& container_id) {
@@ -87,9 +123,17 @@ void exec_index::erase_container(const std::string& container_id) {
   const std::lock_guard guard(lock_);
   const auto found = by_container_.find(container_id);
   if (found == by_container_.end()) return;
-  for (const auto& id : found->second)
-    if (auto e = by_id_.extract(id)) ended.push_back(std::move(e.mapped().handle));
+  for (const auto* ids : {&found->second.alive, &found->second.exited})
+    for (const auto& id : *ids)
+      if (auto e = by_id_.extract(id)) ended.push_back(std::move(e.mapped().handle));
   by_container_.erase(found);
+}
+
+void exec_index::clear() {
+  std::map<std::string, entry> ended;
+  const std::lock_guard guard(lock_);
+  ended.swap(by_id_);
+  by_container_.clear();
 }
 
 }  // namespace arca

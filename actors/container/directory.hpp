@@ -77,7 +77,8 @@ class published_directory {
   std::shared_ptr<const directory> current_ = std::make_shared<directory>();
 };
 
-/// exec id → actor; entries go with their container.
+/// exec id → actor. One that has exited no longer belongs to its container but can be inspected for a while; entries go
+/// at the latest with their container.
 class exec_index {
  public:
   void put(const std::string& id, const std::string& container_id, exec_actor handle);
@@ -89,17 +90,29 @@ class exec_index {
     const auto found = by_id_.find(id);
     return found == by_id_.end() ? std::string() : found->second.container_id;
   }
+  /// Those that have not exited.
   std::vector<std::string> of_container(const std::string& container_id) const;
+  void exited(const std::string& id);
+  /// Called regularly: what had exited before the last call is erased.
+  void forget_exited();
+  void erase(const std::string& id);
   void erase_container(const std::string& container_id);
+  void clear();
 
  private:
   struct entry {
     std::string container_id;
     exec_actor handle;
+    enum class age : uint8_t { alive, exited, forgettable } state = age::alive;
   };
+  struct container_execs {
+    std::set<std::string> alive, exited;
+  };
+  void erase(std::map<std::string, entry>::iterator which, std::vector<exec_actor>& ended);
+
   mutable std::mutex lock_;
   std::map<std::string, entry> by_id_;
-  std::map<std::string, std::set<std::string>> by_container_;
+  std::map<std::string, container_execs> by_container_;
 };
 
 }  // namespace arca

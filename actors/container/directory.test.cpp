@@ -33,3 +33,33 @@ TEST_CASE("containers are found by id, name and unique prefix, an exact name bef
   CHECK(d->find("web"));  // the old directory is immutable
   CHECK_FALSE(renamed->without("aa11")->find("www"));
 }
+
+TEST_CASE("an exec belongs to its container until it exits and can be looked up for a while longer") {
+  exec_index execs;
+  execs.put("e1", "c", {});
+  execs.put("e2", "c", {});
+  execs.put("e3", "d", {});
+  execs.forget_exited();
+  CHECK(execs.of_container("c") == std::vector<std::string>{"e1", "e2"});
+  execs.exited("e1");
+  execs.exited("e1");
+  execs.exited("e3");
+  CHECK(execs.of_container("c") == std::vector<std::string>{"e2"});
+  CHECK(execs.of_container("d").empty());
+  CHECK(execs.find("e1"));
+  execs.forget_exited();
+  CHECK(execs.find("e1"));
+  CHECK(execs.container_of("e3") == "d");
+  execs.exited("e2");
+  execs.forget_exited();
+  CHECK(execs.find("e1").error().message() == "No such exec instance: e1");
+  CHECK_FALSE(execs.find("e3"));
+  CHECK(execs.find("e2"));
+  execs.put("e4", "c", {});
+  execs.put("e5", "c", {});
+  execs.erase("e4");
+  CHECK_FALSE(execs.find("e4"));
+  execs.erase_container("c");
+  CHECK_FALSE(execs.find("e2"));
+  CHECK_FALSE(execs.find("e5"));
+}

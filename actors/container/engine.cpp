@@ -139,9 +139,9 @@ void engine::stop() {
     handle = nullptr;
   };
   const auto all = containers();
-  for (const auto& [id, entry] : all->by_id())
-    caf::anon_send_exit(entry.handle, caf::exit_reason::user_shutdown);
+  for (const auto& [id, entry] : all->by_id()) caf::anon_send_exit(entry.handle, caf::exit_reason::user_shutdown);
   directory_->set(std::make_shared<directory>());
+  execs_->clear();
   end(ctx.containers);
   end(ctx.machines);
   end(ctx.volumes);

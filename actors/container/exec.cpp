@@ -1,4 +1,4 @@
-// One exec session: created → running → exited. Lives until its container is gone, so that it can be inspected.
+// One exec session: created → running → exited. Ends when nobody has its handle any more: exec_index says when.
 #include <caf/typed_event_based_actor.hpp>
 
 #include "actors/container/internal.hpp"
@@ -22,21 +22,24 @@ std::string exec_command(const std::string& config) {
 
 namespace {
 
+constexpr int exit_killed = 137;
+
 class exec_session : public tracked<exec_actor::base> {
  public:
-  exec_session(caf::actor_config& config, container_services services, container_entry container, std::string id,
-               std::string exec_config, machine_actor machine)
+  exec_session(caf::actor_config& config, container_services services,
+               std::shared_ptr<const model::container_record> container, std::string id, std::string exec_config,
+               machine_actor machine)
       : tracked(config, *services.ctx.actors,
-                "/containers/" + container.record->id.substr(0, 12) + "/exec/" + id.substr(0, 12), "exec"),
+                "/containers/" + container->id.substr(0, 12) + "/exec/" + id.substr(0, 12), "exec"),
         s_(services),
         container_(std::move(container)),
         id_(std::move(id)),
         config_(nlohmann::json::parse(exec_config, nullptr, false)),
         machine_(std::move(machine)) {
-    // A machine that ends under a call to its agent answers nobody any more.
     set_down_handler([this](caf::down_msg&) {
-      not_started({errc::conflict, "container " + container_.record->id + " is not running"});
+      if (!goes_on()) container_ended();
     });
+    monitor(machine_);
   }
 
   behavior_type make_behavior() override {
@@ -51,7 +54,7 @@ class exec_session : public tracked<exec_actor::base> {
         [this](const inspect_exec&) {
           model::exec_state state;
           state.id = id_;
-          state.container_id = container_.record->id;
+          state.container_id = container_->id;
           state.running = status_ == status::running || status_ == status::starting;
           state.exited = exit_code_.has_value();
           state.exit_code = exit_code_.value_or(0);
@@ -66,8 +69,7 @@ class exec_session : public tracked<exec_actor::base> {
 
   void on_exit() override {
     machine_ = nullptr;
-    not_started({errc::conflict, "container " + container_.record->id + " is not running"});
-    container_ = {};
+    container_ended();
   }
 
  private:
@@ -75,16 +77,15 @@ class exec_session : public tracked<exec_actor::base> {
 
   caf::result<attached_stream> start(const start_exec& request) {
     auto promise = make_response_promise<attached_stream>();
-    const auto current = s_.directory.get()->by_id().find(container_.record->id);
-    const auto container_status = current == s_.directory.get()->by_id().end() ? model::container_status::dead
-                                                                               : current->second.record->state.status;
+    const auto now = shown();
+    const auto container_status = now == nullptr ? model::container_status::dead : now->state.status;
     if (container_status == model::container_status::paused) {
-      promise.deliver(caf_error(
-          errc::conflict, "Container " + container_.record->name + " is paused, unpause the container before exec"));
+      promise.deliver(
+          caf_error(errc::conflict, "Container " + container_->name + " is paused, unpause the container before exec"));
       return promise;
     }
     if (container_status != model::container_status::running && container_status != model::container_status::stopping) {
-      promise.deliver(caf_error(errc::conflict, "container " + container_.record->id + " is not running"));
+      promise.deliver(caf_error(errc::conflict, "container " + container_->id + " is not running"));
       return promise;
     }
     if (status_ != status::created) {
@@ -99,7 +100,7 @@ class exec_session : public tracked<exec_actor::base> {
     io.open_stdin = in && !request.detach;
     io.stdin_once = true;
     io_ = process_io::make(*s_.ctx.stdio, std::move(io));
-    s_.ctx.processes->put(container_.record->id, id_, io_);
+    s_.ctx.processes->put(container_->id, id_, io_);
     attached_stream answer;
     answer.tty = tty && request.tty;
     if (!request.detach) {
@@ -116,7 +117,7 @@ class exec_session : public tracked<exec_actor::base> {
     if (request.rows != 0 || request.columns != 0) process["ConsoleSize"] = {request.rows, request.columns};
     event("exec_start: " + exec_command(config_.dump()), {});
     start_process s;
-    s.container_id = container_.record->id;
+    s.container_id = container_->id;
     s.process_id = id_;
     s.process = process.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     give_up_ = [this, promise, request, answer](const error& why) mutable {
@@ -127,7 +128,6 @@ class exec_session : public tracked<exec_actor::base> {
       if (auto unused = s_.ctx.streams->take(answer.stream); unused && unused->output) unused->output->abort();
       refuse(request, why, promise);
     };
-    monitor(machine_);
     this->request(machine_, caf::infinite, std::move(s))
         .then(
             [this, promise, answer](const process_started& started) mutable {
@@ -138,6 +138,28 @@ class exec_session : public tracked<exec_actor::base> {
             },
             [this](caf::error& e) { not_started(from_caf(e)); });
     return promise;
+  }
+
+  /// Null when the container is gone.
+  std::shared_ptr<const model::container_record> shown() const {
+    const auto all = s_.directory.get();
+    const auto found = all->by_id().find(container_->id);
+    return found == all->by_id().end() ? nullptr : found->second.record;
+  }
+
+  /// The container's actor has failed, and its machine's with it: new ones take over what runs.
+  bool goes_on() const {
+    const auto now = shown();
+    return status_ == status::running && now != nullptr && now->generation == container_->generation &&
+           now->state.pid != 0;
+  }
+
+  /// A machine that ends answers no call any more and reports no exit: not of an exec whose client had not yet read all
+  /// of its output.
+  void container_ended() {
+    not_started({errc::conflict, "container " + container_->id + " is not running"});
+    if (status_ == status::running) exited(exit_killed);
+    if (status_ == status::created) s_.execs.erase(id_);
   }
 
   void not_started(const error& why) {
@@ -172,22 +194,24 @@ class exec_session : public tracked<exec_actor::base> {
     if (status_ == status::exited) return;
     status_ = status::exited;
     exit_code_ = code;
+    s_.execs.exited(id_);
     if (io_) io_->finish();
-    s_.ctx.processes->erase(container_.record->id, id_);
+    s_.ctx.processes->erase(container_->id, id_);
     io_ = nullptr;
     event("exec_die", {{"exitCode", std::to_string(code)}});
     if (machine_) {
       acknowledge_exit ack;
-      ack.container_id = container_.record->id;
+      ack.container_id = container_->id;
       ack.process_id = id_;
       request(machine_, caf::infinite, std::move(ack)).then([] {}, [](caf::error&) { /* the machine has ended */ });
+      demonitor(machine_.address());
       machine_ = nullptr;
     }
   }
 
   void event(std::string action, std::map<std::string, std::string> attributes) {
-    const auto current = s_.directory.get()->by_id().find(container_.record->id);
-    const auto& record = current == s_.directory.get()->by_id().end() ? *container_.record : *current->second.record;
+    const auto now = shown();
+    const auto& record = now == nullptr ? *container_ : *now;
     publish_event e;
     e.type = "container";
     e.action = std::move(action);
@@ -203,7 +227,7 @@ class exec_session : public tracked<exec_actor::base> {
   }
 
   container_services s_;
-  container_entry container_;
+  std::shared_ptr<const model::container_record> container_;  ///< as it was when this was created
   std::string id_;
   nlohmann::json config_;
   machine_actor machine_;
@@ -216,8 +240,9 @@ class exec_session : public tracked<exec_actor::base> {
 
 }  // namespace
 
-exec_actor spawn_exec(caf::actor_system& system, container_services services, container_entry container, std::string id,
-                      std::string config, machine_actor machine) {
+exec_actor spawn_exec(caf::actor_system& system, container_services services,
+                      std::shared_ptr<const model::container_record> container, std::string id, std::string config,
+                      machine_actor machine) {
   return system.spawn<exec_session>(services, std::move(container), std::move(id), std::move(config),
                                     std::move(machine));
 }

@@ -54,10 +54,14 @@ struct trim_memory {
   ARCA_MESSAGE(trim_memory, ticket)
 };
 
-using container_manager_internal =
-    container_manager_actor::extend<caf::replies_to<publish_container>::with<void>,
-                                    caf::replies_to<reserve_name>::with<std::string>,
-                                    caf::replies_to<withdraw_container>::with<void>, caf::reacts_to<trim_memory>>;
+/// manager → itself, from time to time: execs that exited a while ago are forgotten.
+struct forget_execs {
+  ARCA_MESSAGE(forget_execs)
+};
+
+using container_manager_internal = container_manager_actor::extend<
+    caf::replies_to<publish_container>::with<void>, caf::replies_to<reserve_name>::with<std::string>,
+    caf::replies_to<withdraw_container>::with<void>, caf::reacts_to<trim_memory>, caf::reacts_to<forget_execs>>;
 using container_internal =
     container_actor::extend<caf::replies_to<resume_container>::with<bool>,
                             caf::replies_to<stop_with_daemon>::with<void>, caf::reacts_to<timer_due>>;
@@ -75,8 +79,9 @@ std::string exec_command(const std::string& config);
 container_internal spawn_container(caf::actor_system& system, container_services services,
                                    container_manager_internal manager,
                                    std::shared_ptr<const model::container_record> record);
-exec_actor spawn_exec(caf::actor_system& system, container_services services, container_entry container, std::string id,
-                      std::string config, machine_actor machine);
+exec_actor spawn_exec(caf::actor_system& system, container_services services,
+                      std::shared_ptr<const model::container_record> container, std::string id, std::string config,
+                      machine_actor machine);
 container_manager_internal spawn_container_manager(caf::actor_system& system, container_services services);
 
 }  // namespace arca
@@ -90,4 +95,5 @@ CAF_ADD_TYPE_ID(arca_container_internal, (arca::stop_with_daemon))
 CAF_ADD_TYPE_ID(arca_container_internal, (arca::timer_kind))
 CAF_ADD_TYPE_ID(arca_container_internal, (arca::timer_due))
 CAF_ADD_TYPE_ID(arca_container_internal, (arca::trim_memory))
+CAF_ADD_TYPE_ID(arca_container_internal, (arca::forget_execs))
 CAF_END_TYPE_ID_BLOCK(arca_container_internal)

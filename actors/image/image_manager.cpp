@@ -92,6 +92,7 @@ void image_manager::on_exit() {
   pulls_.clear();
   pull_keys_.clear();
   waiting_arrivals_.clear();
+  waiting_saves_.clear();
   auto open = std::exchange(changes_, {});
   for (auto& c : open) c.end(fail(errc::unavailable, "the engine is stopping"));
 }

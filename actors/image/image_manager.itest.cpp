@@ -259,6 +259,32 @@ TEST_CASE_METHOD(fixture, "saved archives load again") {
   CHECK(has(load(""), "no such file or directory"));
 }
 
+TEST_CASE_METHOD(fixture, "saves whose clients do not read keep what they read, and nothing else") {
+  REQUIRE(has(engine->pull(repo("multi"), "1"), "Downloaded"));
+  tag_image t;
+  t.source = repo("multi:1");
+  t.repository = "gt/saved";
+  t.tag = "1";
+  REQUIRE(engine->ask(t));
+  save_images s;
+  s.references = {"gt/saved:1"};
+  std::vector<stream_id> unread;
+  for (int i = 0; i < 9; ++i) {
+    auto id = engine->ask(s);
+    REQUIRE(id);
+    unread.push_back(*id);
+  }
+  REQUIRE(has(engine->pull(repo("multi"), "1", "linux/arm64"), "Downloaded"));
+  wait_for_entries(folder.path + "/layers", 2);
+  engine->remove(repo("multi:1"));
+  wait_for_entries(folder.path + "/layers", 1);
+  engine->remove(engine->inspect("gt/saved:1")["Id"], true);
+  CHECK(engine->list() == json::array());
+  for (const auto id : unread) CHECK(engine->drain(id).size() > (1u << 20));
+  wait_for_entries(folder.path + "/layers", 0);
+  wait_for_entries(folder.path + "/blobs/sha256", 0);
+}
+
 TEST_CASE_METHOD(fixture, "import, with changes and from a URL that refuses") {
   const auto import = [&](import_image q, const std::string& bytes) {
     stream in;

@@ -16,6 +16,7 @@
 namespace arca {
 namespace {
 constexpr size_t most_arrivals = 8;  // at once, so that pulls leave the pool to others
+constexpr size_t most_saves = 8;     // the same; each waits for its client
 
 registry::client_options client_options_of(const settings& config) {
   registry::client_options out;
@@ -95,17 +96,18 @@ void image_manager::make_durable() {
       });
 }
 
-// Removes layers and documents that no image and no container needs. Not while something arrives: what is unused now
-// may be part of it.
+// Removes layers and documents that no image, no container and no save needs. Not while something arrives: what is
+// unused now may be part of it.
 void image_manager::sweep() {
   sweep_wanted_ = true;
   if (sweeping_ || arrivals_ > 0 || committing_) return;
   sweep_wanted_ = false;
-  const auto used = catalog_.used_layers();
+  auto used = catalog_.used_layers();
+  used.insert(saved_.begin(), saved_.end());
   std::vector<std::string> dead_layers, dead_blobs;
   for (const auto& layer : layers_->list())
     if (used.count(layer.chain_id) == 0) dead_layers.push_back(layer.chain_id);
-  std::set<std::string> documents;
+  std::set<std::string> documents(saved_.begin(), saved_.end());
   for (const auto& [id, image] : catalog_.images()) {
     documents.insert(id);
     if (!image->manifest_digest.empty()) documents.insert(image->manifest_digest);
@@ -410,7 +412,13 @@ caf::result<stream_id> image_manager::save(const save_images& q) {
   stream s;
   s.output = channel;
   const auto id = ctx_.streams->put(std::move(s));
-  arrive([this, what = std::move(*what), ids, channel]() mutable {
+  std::vector<std::string> needed = ids;
+  for (const auto& image : ids) {
+    const auto& layers = catalog_.images().at(image)->chain_ids;
+    needed.insert(needed.end(), layers.begin(), layers.end());
+  }
+  saved_.insert(needed.begin(), needed.end());
+  auto begin = [this, what = std::move(*what), ids, needed, channel]() mutable {
     for (const auto& image : ids) send(ctx_.events, image_event("save", image, image));
     offload(
         this, *ctx_.port, *ctx_.pool,
@@ -426,9 +434,27 @@ caf::result<stream_id> image_manager::save(const save_images& q) {
           save_archive(*layers, what, channel);
           return true;
         },
-        [this](bool) { arrival_ended(); });
-  });
+        [this, needed](bool) { save_ended(needed); });
+  };
+  if (saves_ < most_saves) {
+    ++saves_;
+    begin();
+  } else {
+    waiting_saves_.push_back(std::move(begin));
+  }
   return id;
+}
+
+void image_manager::save_ended(const std::vector<std::string>& needed) {
+  for (const auto& each : needed) saved_.erase(saved_.find(each));
+  if (waiting_saves_.empty()) {
+    --saves_;
+  } else {
+    auto begin = std::move(waiting_saves_.front());
+    waiting_saves_.pop_front();
+    begin();
+  }
+  sweep();
 }
 
 }  // namespace arca

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "actors/core/context.hpp"
@@ -56,8 +57,8 @@ class image_manager : public tracked<image_manager_internal::base> {
   caf::result<recorded_image> record(const record_pulled& q);
   caf::result<json_document> finish_pull(const pull_succeeded& q);
 
-  // ---- what brings or reads layers (manager_arrivals.cpp): nothing is removed from disk while any of it runs, and
-  // none begins while something is being removed
+  // ---- what brings layers (manager_arrivals.cpp): nothing is removed from disk while any of it runs, and none begins
+  // while something is being removed. A save only keeps what it reads: its client may take for ever
   void arrive(std::function<void()> begin);
   void arrival_ended();
   void make_durable();
@@ -71,6 +72,7 @@ class image_manager : public tracked<image_manager_internal::base> {
   void record_imported(const images::loaded_image& image, const std::string& name,
                        caf::typed_response_promise<stream_id> promise);
   caf::result<stream_id> save(const save_images& q);
+  void save_ended(const std::vector<std::string>& needed);
   result<std::vector<images::saved_image>> resolve_saved(const save_images& q, std::vector<std::string>& ids);
   std::optional<stream> take_input(stream_id id);
 
@@ -89,6 +91,9 @@ class image_manager : public tracked<image_manager_internal::base> {
   std::map<caf::actor_addr, std::string> pull_keys_;
   std::deque<std::function<void()>> waiting_arrivals_;
   size_t arrivals_ = 0;
+  std::deque<std::function<void()>> waiting_saves_;
+  size_t saves_ = 0;
+  std::multiset<std::string> saved_;  // layers and documents that saves read, once for each save
   bool sweeping_ = false, sweep_wanted_ = false, syncing_ = false, sync_wanted_ = false;
 };
 

@@ -329,6 +329,8 @@ void machine::forget_execs() {
 void machine::close() {
   if (phase_ == phase::closing) return;
   phase_ = phase::closing;
+  for (auto& [process_id, state] : processes_)  // a client that does not read keeps an exec's output from its end
+    if (process_id != "init" && state.exit && !state.reported) report(process_id, state);
   processes_.clear();
   published_.clear();
   root_.reset();

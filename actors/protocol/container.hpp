@@ -131,7 +131,7 @@ struct inspect_exec {
   ARCA_MESSAGE(inspect_exec)
 };
 
-/// One exec session: created, running, exited. Inspectable until its container is gone.
+/// One exec session: created, running, exited. Inspectable for some minutes after.
 using exec_actor = caf::typed_actor<caf::replies_to<start_exec>::with<attached_stream>,  // stream 0 when detached
                                     caf::replies_to<resize_exec>::with<void>,
                                     caf::replies_to<inspect_exec>::with<json_document>, caf::reacts_to<machine_exited>>;

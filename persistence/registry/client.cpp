@@ -1,6 +1,7 @@
 #include "persistence/registry/client.hpp"
 
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "persistence/base/log.hpp"
 #include "persistence/base/sha256.hpp"
@@ -47,7 +48,7 @@ struct repository::impl : requester {
   std::mutex active_lock;
   size_t active = 0;
   bool chosen = false;
-  std::map<std::string, manifest_text> seen;  // manifests that came with the answer to resolve
+  std::optional<manifest_text> seen;  // the manifest that came with the answer to the last resolve
 
   size_t first() {
     const std::lock_guard guard(active_lock);
@@ -128,7 +129,7 @@ struct repository::impl : requester {
     out.media_type = text->media_type;
     out.size = text->body.size();
     const std::lock_guard guard(active_lock);
-    seen[out.digest] = std::move(*text);
+    seen = std::move(*text);
     return out;
   }
 
@@ -194,13 +195,17 @@ repository::repository(client_options options, const reference& name, credential
 repository::~repository() = default;
 
 outcome<descriptor> repository::resolve(const std::string& tag_or_digest) {
+  {
+    const std::lock_guard guard(self_->active_lock);
+    self_->seen.reset();
+  }
   return self_->on_endpoints([&](endpoint& at) { return self_->resolve_at(at, tag_or_digest); });
 }
 
 outcome<manifest_text> repository::manifest(const std::string& digest) {
   {
     const std::lock_guard guard(self_->active_lock);
-    if (const auto found = self_->seen.find(digest); found != self_->seen.end()) return found->second;
+    if (self_->seen && self_->seen->digest == digest) return *self_->seen;
   }
   return self_->on_endpoints([&](endpoint& at) { return self_->get_manifest(at, digest, true); });
 }

@@ -3,6 +3,7 @@
 import concurrent.futures
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -201,7 +202,42 @@ class Lifecycle(unittest.TestCase):
         self.assertEqual((r.returncode, r.out), (4, "2\n/tmp\n"))
         self.assertEqual(ENGINE.docker("exec", "-i", "ex", "cat", input=b"abc").out, "abc")
         self.assertIn("/dev/pts", ENGINE.docker("exec", "-t", "ex", "tty").out)
-        ENGINE.docker("rm", "-f", "ex")
+        self.assertIsNone(ENGINE.json("GET", "/containers/ex/json")["ExecIDs"])
+        never = ENGINE.json("POST", "/containers/ex/exec", {"Cmd": ["true"]})["Id"]
+        self.assertEqual(ENGINE.json("GET", "/containers/ex/json")["ExecIDs"], [never])
+        ENGINE.docker("kill", "ex")
+        wait_for(lambda: ENGINE.json("GET", "/containers/ex/json")["ExecIDs"] is None, 10, "an exec that is never started to be forgotten")
+        ENGINE.docker("rm", "ex")
+
+    def exec_unread(self, container):
+        """An exec that writes without end, and its client that does not read."""
+        exec_id = ENGINE.json("POST", "/containers/%s/exec" % container, {"Cmd": ["cat", "/dev/zero"], "AttachStdout": True})["Id"]
+        client = socket.socket(socket.AF_UNIX)
+        self.addCleanup(client.close)
+        client.settimeout(20)
+        client.connect(ENGINE.sock)
+        client.sendall(b"POST /exec/%s/start HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
+                       b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n{}" % exec_id.encode())
+        wait_for(lambda: ENGINE.json("GET", "/exec/%s/json" % exec_id)["Pid"] != 0, 10, "the exec")
+        time.sleep(0.5)  # every window is full
+        return exec_id, client
+
+    def test_exec_whose_client_does_not_read_ends_with_its_container(self):
+        ENGINE.docker("run", "-d", "--name", "unread", "busybox", "sleep", "300")
+        exec_id, client = self.exec_unread("unread")
+        ENGINE.docker("kill", "unread")
+        received = 0
+        while piece := client.recv(1 << 20):
+            received += len(piece)
+        self.assertGreater(received, 1 << 20)
+        state = ENGINE.json("GET", "/exec/%s/json" % exec_id)
+        self.assertEqual((state["Running"], state["ExitCode"]), (False, 137))
+        self.assertIsNone(ENGINE.json("GET", "/containers/unread/json")["ExecIDs"])
+        ENGINE.docker("start", "unread")
+        _, client = self.exec_unread("unread")
+        ENGINE.docker("rm", "-f", "unread")
+        while client.recv(1 << 20):
+            pass
 
     def test_names_ids_and_prefixes(self):
         cid = ENGINE.docker("create", "--name", "named", "busybox", "true").out.strip()
