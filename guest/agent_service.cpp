@@ -22,6 +22,7 @@
 #include "guest/rpc_status.hpp"
 #include "guest/stdio_call.hpp"
 #include "guest/tunnel_call.hpp"
+#include "persistence/base/tsan.hpp"
 
 namespace arca::guest {
 namespace {
@@ -246,14 +247,24 @@ struct agent_service::implementation final : pb::Agent::CallbackService {
   unary* Exec(context* call, const pb::ExecRequest* q, pb::ProcessStarted* r) override {
     struct cancellable final : unary {
       std::atomic<bool> cancelled{false};
-      void OnCancel() override { cancelled = true; }
-      void OnDone() override { delete this; }
+      void OnCancel() override {
+        ARCA_TSAN_ACQUIRE(this);
+        cancelled = true;
+        ARCA_TSAN_RELEASE(this);
+      }
+      void OnDone() override {
+        ARCA_TSAN_ACQUIRE(this);
+        delete this;
+      }
     };
     auto* reactor = new cancellable;
     (void)call;
+    // gRPC orders these by a count of its own: OnCancel after this function, OnDone after OnCancel and Finish.
+    ARCA_TSAN_RELEASE(reactor);
     on.post([this, reactor, q, r] {
       what.exec(from(*q), [this, reactor, q, tell = answer(reactor, r)](const result<process_started>& process) {
         if (process && reactor->cancelled) what.abandon(q->container_id(), q->process_id());
+        ARCA_TSAN_RELEASE(reactor);
         tell(process);
       });
     });

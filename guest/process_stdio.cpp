@@ -15,8 +15,8 @@ using stdio::frame;
 using stdio::frame_kind;
 using namespace std::chrono_literals;
 
-constexpr size_t many = 64u << 10;         // a read of this much means a busy writer
-constexpr int busy_pipe = 1 << 20;         // what its pipe is grown to
+constexpr size_t many = 64u << 10;  // a read of this much means a busy writer
+constexpr int busy_pipe = 1 << 20;  // what its pipe is grown to
 constexpr size_t large_piece = 256u << 10;
 constexpr auto grace_after_exit = 2000ms;  // moby's limit for streams that others hold open
 

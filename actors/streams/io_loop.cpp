@@ -20,7 +20,7 @@ int left_ms(std::chrono::steady_clock::time_point due) {
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(due - std::chrono::steady_clock::now()).count();
   return static_cast<int>(std::max<int64_t>(0, left));
 }
-}
+}  // namespace
 
 io_loop::io_loop() : epoll_(::epoll_create1(EPOLL_CLOEXEC)), wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   epoll_event event{};

@@ -26,7 +26,7 @@ static_assert(line_length == 72);
 
 inline constexpr const char* machine_dir = "/run/machine";
 /// Tags of the virtiofs shares; mounted by the daemon's Mount calls.
-inline constexpr const char* rootfs_tag = "root";  ///< its root is the container's merged overlay
+inline constexpr const char* rootfs_tag = "root";    ///< its root is the container's merged overlay
 inline constexpr const char* shares_tag = "shares";  ///< bind mounts, volumes and files, one entry each: 1, 2, …
 
 }  // namespace arca::vm_start

@@ -28,7 +28,8 @@ class log_limits {
   std::shared_ptr<state> state_;
 };
 
-/// Cuts `path` to its last `kept` bytes when it has more than `limit`.
+/// Cuts `path` to its last `kept` bytes when it has more than `limit`. What is written between the look and the cut is
+/// lost or comes before those bytes: no file system offers both in one step, and a flood loses all but its end anyway.
 void cut_log(const std::string& path);
 
 }  // namespace arca::vm
