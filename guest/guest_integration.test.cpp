@@ -40,7 +40,7 @@ bool alive(int64_t pid) {
 
 template <class Condition>
 bool soon(Condition holds, std::chrono::microseconds step = 10ms) {
-  const auto end = std::chrono::steady_clock::now() + 5s;
+  const auto end = std::chrono::steady_clock::now() + 30s;
   while (std::chrono::steady_clock::now() < end) {
     if (holds()) return true;
     std::this_thread::sleep_for(step);
@@ -53,6 +53,13 @@ char state_of(pid_t pid) {
   const auto text = fs::read_file("/proc/" + std::to_string(pid) + "/stat").value_or("");
   const auto name_ends = text.rfind(')');
   return name_ends + 2 < text.size() ? text[name_ends + 2] : '\0';
+}
+
+/// No thread of it has anything to do.
+bool rests(pid_t pid) {
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task"))
+    if (state_of(std::stoi(thread.path().filename().string())) != 'S') return false;
+  return true;
 }
 
 pid_t child_of(pid_t parent, const std::string& name, int64_t other_than) {
@@ -185,7 +192,9 @@ TEST_CASE("exec: output, code, terminal, missing program, ended container") {
   CHECK(missing.error_code() == grpc::StatusCode::INTERNAL);
   CHECK(missing.error_message() == "executable file `nosuch` not found in $PATH: No such file or directory");
   // crun sets the size beside the start of the program, so the program must not look at once.
-  auto with_tty = m.exec_request("e3", {"sh", "-c", "tty; sleep 0.2; stty size"});
+  auto with_tty = m.exec_request(
+      "e3", {"sh", "-c",
+             "tty; for i in $(seq 200); do [ \"$(stty size)\" = '10 20' ] && break; sleep 0.05; done; stty size"});
   with_tty.mutable_stdio()->set_tty(true);
   with_tty.mutable_stdio()->set_rows(10);
   with_tty.mutable_stdio()->set_columns(20);
@@ -221,9 +230,11 @@ TEST_CASE("an exec whose call was given up is killed and forgotten") {
     const auto begun = [&] { return (runtime = child_of(m.agent, "crun", m.last_pid)) != 0; };
     while (!begun() && call.wait_for(100us) != std::future_status::ready) {
     }
-    if (runtime != 0 && kill(runtime, SIGSTOP) == 0 && soon([&] { return state_of(runtime) != 'R'; }) &&
-        state_of(runtime) == 'T')
-      break;
+    if (runtime != 0 && kill(runtime, SIGSTOP) == 0) {
+      char state = 0;  // 'D' for a while: a migration between cgroups waits for RCU
+      REQUIRE(soon([&] { return (state = state_of(runtime)) == 'T' || state == 'Z' || state == '\0'; }));
+      if (state == 'T') break;
+    }
     REQUIRE(call.get().ok());
   }
   REQUIRE(others < 20);
@@ -231,7 +242,7 @@ TEST_CASE("an exec whose call was given up is killed and forgotten") {
   CHECK(call.get().error_code() == grpc::StatusCode::CANCELLED);
   // The agent reads the end of the call before the next call, and hears of it on another thread of gRPC's.
   CHECK(m.hello().processes_size() == others + 1);
-  std::this_thread::sleep_for(100ms);
+  REQUIRE(soon([&] { return rests(m.agent); }));
   REQUIRE(kill(runtime, SIGCONT) == 0);
   // Its id is taken while it is known.
   CHECK(soon([&] { return m.exec(m.exec_request(id, {"true"})).ok(); }));
@@ -248,7 +259,7 @@ TEST_CASE("the end of init ends its execs; a child that holds the output delays 
   CHECK(m.wait("bg").code() == 4);
   const double took = milliseconds_since(start);
   CHECK(took > 1900);
-  CHECK(took < 5000);
+  CHECK(took < 15'000);
   CHECK(io->read_all() == "x\n");
   REQUIRE(m.exec(m.exec_request("long", {"sleep", "100"})).ok());
   REQUIRE(kill(static_cast<pid_t>(init), SIGKILL) == 0);
@@ -345,11 +356,11 @@ TEST_CASE("while nobody reads: memory, spool, then the writer blocks; all arrive
   request.mutable_stdio()->set_spool_limit(4u << 20);
   REQUIRE(m.create(request).ok());
   // 14.9 MB of text, room for about 5.3: it must block.
-  std::this_thread::sleep_for(1500ms);
-  CHECK(alive(m.last_pid));
   struct stat spool {};
+  REQUIRE(soon([&] { return stat((m.dir + "/spool-1").c_str(), &spool) == 0 && spool.st_size > 3 << 20; }));
+  std::this_thread::sleep_for(500ms);
+  CHECK(alive(m.last_pid));
   REQUIRE(stat((m.dir + "/spool-1").c_str(), &spool) == 0);
-  CHECK(spool.st_size > 3 << 20);
   CHECK(spool.st_size <= 4 << 20);
   CHECK(memory_of(m.agent, "Anonymous") < most_memory);
   {
@@ -549,9 +560,13 @@ TEST_CASE("an agent with nothing to do sleeps") {
     return count;
   };
   std::this_thread::sleep_for(2s);  // what follows a start, once
-  const long before = wakings();
-  std::this_thread::sleep_for(4s);
-  CHECK(wakings() - before <= 1);
+  long least = 1000;                // that may take longer on a busy host
+  for (int i = 0; i < 5 && least > 1; ++i) {
+    const long before = wakings();
+    std::this_thread::sleep_for(4s);
+    least = std::min(least, wakings() - before);
+  }
+  CHECK(least <= 1);
 }
 #endif
 

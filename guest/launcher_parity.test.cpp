@@ -258,7 +258,9 @@ const std::vector<exec_case>& exec_cases() {
       {"limits and environment", "ulimit -n; echo $A; pwd", json::parse(R"({"env":["PATH=/bin","A=x"],"cwd":"/etc",
                        "rlimits":[{"type":"RLIMIT_NOFILE","soft":55,"hard":55}]})"),
        "55\nx\n/etc\n"},
-      {"a terminal of its own", "tty; sleep 0.2; stty size; echo x >/dev/tty",
+      {"a terminal of its own",
+       "tty; for i in $(seq 200); do [ \"$(stty size)\" = '20 60' ] && break; sleep 0.05; done; stty size; "
+       "echo x >/dev/tty",
        json::parse(R"({"user":{"uid":9,"gid":9}})"), "/dev/pts/0\r\n20 60\r\nx\r\n", true},
       {"a signal", "kill -9 $$", json::object(), ""},
       {"no such program", "", json::parse(R"({"args":["nosuch"]})"), "executable file `nosuch` not found in $PATH"},

@@ -148,7 +148,7 @@ size_t process_stdio::throw_away(source& from) {
 
 // 0 is the end of a pipe, EIO that of a terminal which the last program has closed.
 size_t process_stdio::ended_or_empty(source& from, ssize_t n, int failure) {
-  const bool only_empty = n < 0 && (failure == EINTR || (failure == EAGAIN && !cut_));
+  const bool only_empty = n < 0 && (failure == EINTR || failure == EAGAIN);
   if (!only_empty) close_source(from);
   return 0;
 }
@@ -175,9 +175,11 @@ void process_stdio::process_exited() {
   if (sources_open()) {
     cut_timer_ = loop_.after(grace_after_exit, [this] {
       cut_timer_ = 0;
-      cut_ = true;
-      for (auto& from : sources_)
-        if (from.fd) on_readable(from);
+      for (auto& from : sources_) {
+        if (from.fd) read_rest_of_dead(from);
+        if (from.fd) close_source(from);  // its holder may go on writing
+      }
+      send();
       check_finished();
     });
   }

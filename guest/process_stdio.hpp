@@ -87,7 +87,6 @@ class process_stdio {
   unique_fd terminal_;
   std::function<void(uint64_t)> finished_;
   bool exited_ = false;
-  bool cut_ = false;  ///< the 2 s after the exit are over: an empty pipe counts as ended
   bool grown_ = false;
   loop::timer_id cut_timer_ = 0;
 

@@ -178,7 +178,7 @@ TEST_CASE("headers are bounded") {
 
 TEST_CASE("slow clients are cut off, idle ones are not") {
   limits quick;
-  quick.header_time = 300ms;
+  quick.header_time = 2s;
   const test_server s(quick);
   client silent(s.address()), slow(s.address()), idle(s.address());
   CHECK(idle.request(get("/hello")).status == 200);
@@ -186,7 +186,7 @@ TEST_CASE("slow clients are cut off, idle ones are not") {
   const auto began = std::chrono::steady_clock::now();
   CHECK(silent.rest().empty());
   CHECK(slow.rest().empty());
-  CHECK(std::chrono::steady_clock::now() - began < 5s);
+  CHECK(std::chrono::steady_clock::now() - began < 20s);
   CHECK(idle.request(get("/hello")).status == 200);
 }
 
@@ -282,8 +282,8 @@ TEST_CASE("stop ends idle and endless connections, finishes answers, removes the
   endless.send(get("/wait?ms=60000"));
   CHECK(endless.wait_for("chunked"));
   const auto began = std::chrono::steady_clock::now();
-  s->running->stop(2s);
-  CHECK(std::chrono::steady_clock::now() - began < 1s);
+  s->running->stop(60s);
+  CHECK(std::chrono::steady_clock::now() - began < 30s);
   CHECK(idle.rest().empty());
   CHECK(::stat(path.c_str(), &info) != 0);
 }

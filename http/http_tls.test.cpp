@@ -121,7 +121,7 @@ TEST_CASE("TLS with client certificates") {
   options.tls_ca = where.write("ca.pem", ca, false);
   options.tls_verify = true;
   limits bounds;
-  bounds.header_time = 1s;
+  bounds.header_time = 3s;
   const test_server s(bounds, options, true);
   const auto address = s.address(1);
 
@@ -152,7 +152,7 @@ TEST_CASE("TLS with client certificates") {
     plain.send("GET /hello HTTP/1.1\r\nHost: d\r\n\r\n");
     CHECK(plain.rest().find("200 OK") == std::string::npos);
     const client silent(address);
-    for (int i = 0; i < 300 && s.running->connections() > 0; ++i) ::usleep(10'000);
+    for (int i = 0; i < 3000 && s.running->connections() > 0; ++i) ::usleep(10'000);
     CHECK(s.running->connections() == 0);
   }
   SECTION("wrong files are errors that name them") {

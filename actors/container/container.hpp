@@ -72,6 +72,7 @@ class container : public tracked<container_internal::base> {
   caf::result<void> stop_for_daemon(const stop_with_daemon& request);
   void try_stop_for_daemon(int timeout, unit_promise promise);
   void begin_stop(int signal, int timeout, done finished);
+  void cancel_restart(done cancelled);
   void end_init(int signal, int timeout, bool was_paused);
   void stop_again();
   void kill_now(const done& failed = [](const caf::error&) {});

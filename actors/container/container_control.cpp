@@ -91,18 +91,11 @@ void container::try_stop_for_daemon(int timeout, unit_promise promise) {
 
 void container::begin_stop(int signal, int timeout, done finished) {
   record_.stopped_by_user = true;
-  if (record_.state.status == container_status::restarting) {  // nothing runs: cancel the pending restart
-    ++timer_ticket_;
-    record_.restart_delay_ms = 0;
-    record_.state.status = container_status::exited;
-    save([this, finished](caf::error e) {
+  if (record_.state.status == container_status::restarting)
+    return cancel_restart([this, finished](caf::error e) {
       event("stop");
       finished(std::move(e));
-      answer_waiters({"not-running", "next-exit"});
-      if (auto_remove()) begin_remove(true, [](const caf::error&) {});
     });
-    return;
-  }
   const bool was_paused = record_.state.status == container_status::paused;
   record_.state.status = container_status::stopping;
   on_stopped_.push_back(std::move(finished));
@@ -110,6 +103,18 @@ void container::begin_stop(int signal, int timeout, done finished) {
   save([this, signal, timeout, was_paused, generation = record_.generation](const caf::error&) {
     if (record_.state.status == container_status::stopping && record_.generation == generation)
       end_init(signal, timeout, was_paused);
+  });
+}
+
+/// Nothing runs: the pending restart will not come.
+void container::cancel_restart(done cancelled) {
+  ++timer_ticket_;
+  record_.restart_delay_ms = 0;
+  record_.state.status = container_status::exited;
+  save([this, cancelled = std::move(cancelled)](caf::error e) {
+    cancelled(std::move(e));
+    answer_waiters({"not-running", "next-exit"});
+    if (auto_remove()) begin_remove(true, [](const caf::error&) {});
   });
 }
 
@@ -255,14 +260,18 @@ void container::try_kill(int signal, unit_promise promise) {
     later_.push_back([this, signal, promise] { try_kill(signal, promise); });
     return;
   }
-  if (cell.decision != verdict::go || !machine_) {
+  const bool waits = record_.state.status == container_status::restarting;
+  if (cell.decision != verdict::go || (!machine_ && !waits)) {
     promise.deliver(to_caf(cell.decision == verdict::refuse
                                ? refusal(cell, record_)
                                : error(errc::conflict, "container " + record_.id + " is not running")));
     return;
   }
   if (counts_as_stop(record_, signal)) record_.stopped_by_user = true;
+  // Docker: a signal that is meant to end it ends the wait; others are taken and reach nobody.
+  if (waits && is_meant_to_end(record_, signal)) return cancel_restart(deliver(promise));
   save_behind();
+  if (waits) return deliver_ok(promise);
   if (signal == SIGKILL) {
     // By the exit, or by the kill if that fails.
     const done answer_once = [answer = deliver(promise), open = std::make_shared<bool>(true)](caf::error e) {

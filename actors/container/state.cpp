@@ -42,8 +42,8 @@ constexpr std::array<row, stimulus_count> table = {
     row{already(), later(), go(st::stopping), go(st::stopping), go(st::stopping), go(st::exited), already(), already(),
         already()},
     /* kill */
-    row{not_running, later(), go(st::running), go(st::paused), go(st::stopping), not_running, not_running, not_running,
-        not_running},
+    row{not_running, later(), go(st::running), go(st::paused), go(st::stopping), go(st::exited), not_running,
+        not_running, not_running},
     /* pause */
     row{not_running, later(), go(st::paused), refuse(errc::conflict, "Container %ID is already paused"), not_running,
         is_restarting, not_running, not_running, not_running},

@@ -8,7 +8,7 @@ namespace arca {
 namespace {
 
 using namespace std::chrono_literals;
-constexpr int adopt_ms = 3000;
+constexpr int adopt_ms = 10'000;  // who is given up is killed: a host that swaps takes longer than a quiet one
 /// Of machines with a kernel of their own: twenty of them on two cores, emulated, all answer a new daemon at once, and
 /// one that is given up is killed.
 constexpr int adopt_vm_ms = 30'000;

@@ -176,11 +176,11 @@ TEST_CASE("until in the future ends a follower when it comes") {
   f.add("now\n", 1, now_nanos());
   log_query q;
   q.follow = true;
-  q.until = now_nanos() + 100'000'000;
   const auto begin = now_nanos();
+  q.until = begin + 100'000'000;
   CHECK(f.read(q) == "now\n");
   CHECK(now_nanos() - begin > 90'000'000);
-  CHECK(now_nanos() - begin < 2'000'000'000);
+  CHECK(now_nanos() - begin < 20'000'000'000);
 }
 
 TEST_CASE("what is behind the checkpoint is cut off; a rotation that was cut short is completed") {

@@ -366,12 +366,12 @@ TEST_CASE("logs follow a running process to its end") {
   h.start(o);
   log_query q;
   q.follow = true;
-  q.tail = 0;
+  q.tail = 1;
   h.agent.output("before\n");
   CHECK(h.agent.acked(1));
   auto follow = h.io->read_log(q);
   REQUIRE(follow);
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  CHECK(demultiplexed(read_some(*follow->output, 15)) == "1:before\n");  // it has its place
   h.agent.output("after\n");
   CHECK(demultiplexed(read_some(*follow->output, 14)) == "1:after\n");
   h.agent.end();

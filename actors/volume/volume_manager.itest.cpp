@@ -200,7 +200,10 @@ TEST_CASE("restarts: rows stay, broken states are mended, data are never thrown 
   CHECK(engine.ask<void>(engine.ctx.volumes, r));
   CHECK(engine.inspect(unnamed) == "get " + unnamed + ": no such volume");
   CHECK(engine.remove("stays").error().message() == "remove stays: volume is in use - [there]");
-  for (int i = 0; i < 100 && (exists(root + "/fresh") || !exists(root + "/lost/_data")); ++i) ::usleep(10'000);
+  for (int i = 0; i < 3000 && (exists(root + "/fresh") || exists(root + "/.removing-half-0123abcd") ||
+                               !exists(root + "/lost/_data"));
+       ++i)
+    ::usleep(10'000);
   CHECK_FALSE(exists(root + "/fresh"));
   CHECK_FALSE(exists(root + "/.removing-half-0123abcd"));
   CHECK(exists(root + "/lost/_data"));

@@ -46,7 +46,7 @@ class World:
     # -- requests
     def http(self, method, path, body=None, ok=(200, 201, 204), headers=None):
         try:
-            status, _, data = self.e.http(method, path, body, headers, timeout=20)
+            status, _, data = self.e.http(method, path, body, headers, timeout=60)
         except (OSError, http.client.HTTPException) as problem:
             self.died(problem)
         if status not in ok:
@@ -59,7 +59,7 @@ class World:
 
     def died(self, why):
         try:
-            code = self.e.process.wait(5)
+            code = self.e.process.wait(60)
         except subprocess.TimeoutExpired:
             raise AssertionError("the daemon lives but did not answer: %r" % why)
         if code != -signal.SIGKILL:

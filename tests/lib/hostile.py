@@ -142,7 +142,7 @@ class World:
         status, _, body = self.e.http("DELETE", "/containers/%s?force=1" % cid, timeout=60)
         assert status == 204, (status, body)
         took = time.monotonic() - begin
-        assert took < 8, "rm -f took %.1f s" % took
+        assert took < 20, "rm -f took %.1f s" % took
 
     # -- what must hold
     def quiet(self, what):
@@ -155,8 +155,16 @@ class World:
         times, peak = self.neighbour.since()
         if SANITIZED:
             return
-        usual, now = statistics.median(self.usual), statistics.median(times)
-        assert now < max(usual * 8, 0.4) and max(times) < 5, "%s: the neighbour took %.3f s (max %.3f), usually %.3f" % (
+        usual = statistics.median(self.usual)
+        limit = max(usual * 8, 0.4)
+        if statistics.median(times) >= limit and len(times) < 10:  # few looks: a stall of the host, or ours? It is asked again
+            before = self.neighbour.begun
+            wait_for(lambda: self.neighbour.answered > before + 10 or self.neighbour.problem, 90, "%s: more answers" % what, 0.01)
+            assert self.neighbour.problem is None, "%s: the neighbour: %r" % (what, self.neighbour.problem)
+            more, higher = self.neighbour.since()
+            times, peak = times + more, max(peak, higher)
+        now = statistics.median(times)
+        assert now < limit and max(times) < 10, "%s: the neighbour took %.3f s (max %.3f), usually %.3f" % (
             what, now, max(times), usual)
         assert peak < self.base + MEMORY_KB, "%s: the daemon grew to %d MiB" % (what, peak >> 10)
 

@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 """The docker CLI against a real daemon: what a person types, and what a person sees."""
+import array
 import concurrent.futures
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from arca_engine import Engine, wait_for  # noqa: E402
+from arca_engine import RUNTIME, Engine, wait_for  # noqa: E402
 
 ENGINE = None
 
@@ -90,7 +93,7 @@ class Run(unittest.TestCase):
         ENGINE.docker("run", "-d", "--name", "server", "busybox", "sh", "-c", "echo pong | nc -l -p 7000")
         ip = ENGINE.json("GET", "/containers/server/json")["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
         r = ENGINE.docker("run", "--rm", "busybox", "sh", "-c",
-                          "for i in 1 2 3 4 5 6 7 8 9 10; do nc -w 2 %s 7000 < /dev/null && break; done" % ip)
+                          "for i in $(seq 300); do nc -w 30 %s 7000 < /dev/null && break; sleep 0.1; done" % ip)
         self.assertEqual(r.out, "pong\n")
         ENGINE.docker("rm", "-f", "server")
 
@@ -133,12 +136,26 @@ class Lifecycle(unittest.TestCase):
             ENGINE.docker("kill", "-s", "HUP", name)
         # HUP ends the one for good, and is a signal like any for the other, which has its own to stop it.
         wait_for(lambda: ENGINE.docker("logs", "own").out == "up\nup\n", 10, "another start")
-        state = ENGINE.json("GET", "/containers/any/json")["State"]
-        self.assertEqual((state["Status"], state["ExitCode"]), ("exited", 1))
+        wait_for(lambda: ENGINE.json("GET", "/containers/any/json")["State"]["Status"] == "exited", 60, "the end")
+        self.assertEqual(ENGINE.json("GET", "/containers/any/json")["State"]["ExitCode"], 1)
         ENGINE.docker("pause", "own")
         ENGINE.docker("kill", "-s", "HUP", "own")
         self.assertTrue(ENGINE.json("GET", "/containers/own/json")["State"]["Paused"])
         ENGINE.docker("rm", "-f", "any", "own")
+
+    def test_a_kill_cancels_the_wait_for_a_restart(self):
+        ENGINE.docker("run", "-d", "--name", "waits", "--restart", "always", "--stop-signal", "TERM", "busybox", "sh", "-c", "exit 7")
+        inspect = lambda: ENGINE.json("GET", "/containers/waits/json")  # noqa: E731
+        # Each wait is twice as long as the one before: this one is 6.4 s.
+        wait_for(lambda: inspect()["RestartCount"] >= 6 and inspect()["State"]["Restarting"], 60, "a long wait")
+        ENGINE.docker("kill", "-s", "HUP", "waits")  # not what stops it: taken, and reaches nobody
+        self.assertEqual(inspect()["State"]["Status"], "restarting")
+        ENGINE.docker("kill", "waits")
+        state = inspect()["State"]
+        self.assertEqual((state["Status"], state["Restarting"], state["ExitCode"]), ("exited", False, 7))
+        self.assertIn("is not running", ENGINE.docker("kill", "waits", check=False).err)
+        self.assertEqual(inspect()["State"]["Status"], "exited")
+        ENGINE.docker("rm", "waits")
 
     def test_a_signal_that_ends_it_thaws_a_paused_container(self):
         ENGINE.docker("run", "-d", "--name", "cold", "busybox", "sh", "-c", "trap 'exit 6' TERM; echo up; while :; do sleep 0.05; done")
@@ -165,9 +182,17 @@ class Lifecycle(unittest.TestCase):
 
     def test_a_kill_waits_for_the_start(self):
         cid = ENGINE.docker("create", "--name", "early", "--restart", "always", "busybox", "sleep", "300").out.strip()
+        if RUNTIME != "vm":
+            wait_for(lambda: len(ENGINE.agents()) >= 4, 60, "the pool to be full")
         agents = ENGINE.agents()
-        for agent in agents:  # no machine can start anything now
-            os.kill(agent, signal.SIGSTOP)
+
+        def send(number):
+            for agent in agents:
+                try:
+                    os.kill(agent, number)
+                except ProcessLookupError:
+                    pass  # it has ended with its container
+        send(signal.SIGSTOP)  # no machine can start anything now
         try:
             with concurrent.futures.ThreadPoolExecutor() as pool:
                 started = pool.submit(ENGINE.http, "POST", "/containers/early/start")
@@ -175,12 +200,10 @@ class Lifecycle(unittest.TestCase):
                 killed = pool.submit(ENGINE.http, "POST", "/containers/early/kill")
                 time.sleep(0.3)
                 self.assertFalse(started.done() or killed.done())
-                for agent in agents:
-                    os.kill(agent, signal.SIGCONT)
+                send(signal.SIGCONT)
                 self.assertEqual((started.result()[0], killed.result()[0]), (204, 204))
         finally:
-            for agent in agents:
-                os.kill(agent, signal.SIGCONT)
+            send(signal.SIGCONT)
         state = ENGINE.json("GET", "/containers/early/json")["State"]
         self.assertEqual((state["Status"], state["ExitCode"]), ("exited", 137))
         ENGINE.docker("rm", "early")
@@ -219,7 +242,13 @@ class Lifecycle(unittest.TestCase):
         client.sendall(b"POST /exec/%s/start HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
                        b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n{}" % exec_id.encode())
         wait_for(lambda: ENGINE.json("GET", "/exec/%s/json" % exec_id)["Pid"] != 0, 10, "the exec")
-        time.sleep(0.5)  # every window is full
+
+        def unread():
+            size = array.array("i", [0])
+            fcntl.ioctl(client, termios.FIONREAD, size)
+            return size[0]
+        wait_for(lambda: unread() > 50_000, 60, "the client's socket to be full")
+        time.sleep(0.5)  # the windows behind it, mostly
         return exec_id, client
 
     def test_exec_whose_client_does_not_read_ends_with_its_container(self):
@@ -229,7 +258,7 @@ class Lifecycle(unittest.TestCase):
         received = 0
         while piece := client.recv(1 << 20):
             received += len(piece)
-        self.assertGreater(received, 1 << 20)
+        self.assertGreater(received, 50_000)
         state = ENGINE.json("GET", "/exec/%s/json" % exec_id)
         self.assertEqual((state["Running"], state["ExitCode"]), (False, 137))
         self.assertIsNone(ENGINE.json("GET", "/containers/unread/json")["ExecIDs"])

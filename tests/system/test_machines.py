@@ -6,7 +6,6 @@ import re
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 import unittest
 
@@ -189,8 +188,11 @@ class OneMachine(unittest.TestCase):
         run("short", "--annotation", "arca.vm.kernel-arguments=ignore_loglevel")
         console = subprocess.Popen([BIN + "/arca", "machine", "console", "short", "--socket-path", ENGINE.sock],
                                    stdout=subprocess.PIPE)
-        threading.Timer(1, lambda: ENGINE.docker("rm", "-f", "short")).start()
-        out, _ = console.communicate(timeout=60)
+        out = b""
+        while b"Linux version" not in out and (piece := console.stdout.read1(1 << 16)):
+            out += piece
+        ENGINE.docker("rm", "-f", "short")
+        out += console.communicate(timeout=60)[0]
         self.assertIn(b"Linux version", out)
         self.assertEqual(console.returncode, 0)
 
@@ -261,7 +263,7 @@ class TwoMachines(unittest.TestCase):
             out = ENGINE.docker("exec", name, "adjtimex").out
             after = time.time()
             seconds, micro = (int(re.search(r"time\.%s: +(\d+)" % field, out).group(1)) for field in ("tv_sec", "tv_usec"))
-            self.assertTrue(before - 1 <= seconds + micro / 1e6 <= after + 1, (name, before, seconds, micro, after))
+            self.assertTrue(before - 3 <= seconds + micro / 1e6 <= after + 3, (name, before, seconds, micro, after))
 
 
 class Refused(unittest.TestCase):

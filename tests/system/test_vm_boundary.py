@@ -186,7 +186,7 @@ class Clock(unittest.TestCase):
         wait_for(lambda: "later" in ENGINE.docker("logs", "liar").out, 20, "the clock to be set")
         begin = time.monotonic()
         ENGINE.docker("stop", "-t", "1", "liar")
-        self.assertLess(time.monotonic() - begin, 8)
+        self.assertLess(time.monotonic() - begin, 30)
         state = ENGINE.json("GET", "/containers/liar/json")["State"]
         soon = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() + 1))
         self.assertLessEqual(state["StartedAt"], state["FinishedAt"])

@@ -41,15 +41,15 @@ struct exits {
   }
   agent_exit of(const std::string& process) {
     std::unique_lock guard(lock);
-    const bool there = changed.wait_for(guard, 5s, [&] { return seen.contains(process); });
+    const bool there = changed.wait_for(guard, 20s, [&] { return seen.contains(process); });
     REQUIRE(there);
     return seen[process];
   }
 };
 
 void end(running& r, const std::string& id) {
-  CHECK(wait_for<void>([&](auto done) { r.box->agent().acknowledge(id, {"init"}, 2000ms, done); }));
-  CHECK(wait_for<void>([&](auto done) { r.box->agent().shutdown(4000ms, done); }));
+  CHECK(wait_for<void>([&](auto done) { r.box->agent().acknowledge(id, {"init"}, 20s, done); }));
+  CHECK(wait_for<void>([&](auto done) { r.box->agent().shutdown(20s, done); }));
   r.box->destroy();
   CHECK(access(r.box->identity().dir.c_str(), F_OK) != 0);
   CHECK(cgroup_tree::host().processes(r.box->identity().cgroup).empty());
@@ -143,7 +143,7 @@ TEST_CASE("a machine is frozen, killed and its end is seen") {
   r->box->kill();
   {
     std::unique_lock guard(lock);
-    CHECK(changed.wait_for(guard, 3s, [&] { return ended; }));
+    CHECK(changed.wait_for(guard, 20s, [&] { return ended; }));
   }
   r->box->destroy();
 }
@@ -165,7 +165,7 @@ TEST_CASE("another daemon takes a machine over, the sweep spares it and takes th
 
   namespace_backend second(in.settings);
   auto box = second.reopen(*identity);
-  const auto adopted = box->adopt(2000);
+  const auto adopted = box->adopt(20'000);
   INFO((adopted ? "" : message(adopted.error())));
   REQUIRE(adopted);
   second.sweep();

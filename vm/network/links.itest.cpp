@@ -195,7 +195,7 @@ TEST_CASE("a veth: refusals, cost, and its end with the namespace") {
   CHECK(link_index("eth0") == 0);
   CHECK(*list_veths("arcat0") == std::vector<std::string>{"veth0"});
   netns.reset();  // the namespace goes, and with it the pair
-  for (int i = 0; i < 200 && link_index("veth0") != 0; ++i) ::poll(nullptr, 0, 10);
+  for (int i = 0; i < 3000 && link_index("veth0") != 0; ++i) ::poll(nullptr, 0, 10);
   CHECK(link_index("veth0") == 0);
 
   std::vector<double> times;

@@ -11,7 +11,7 @@ using namespace std::chrono_literals;
 
 namespace {
 void until(const std::function<bool()>& true_now) {
-  for (int i = 0; i < 2000 && !true_now(); ++i) std::this_thread::sleep_for(1ms);
+  for (int i = 0; i < 20'000 && !true_now(); ++i) std::this_thread::sleep_for(1ms);
   REQUIRE(true_now());
 }
 }  // namespace

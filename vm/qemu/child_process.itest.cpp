@@ -129,9 +129,9 @@ TEST_CASE("child: what cannot start says why, and leaves no process") {
 #endif
 
 TEST_CASE("child: what a program prints, but not for ever") {
-  CHECK(*output_of({"/bin/echo", "version 7"}, 2000) == "version 7\n");
-  CHECK(output_of({"/bin/sh", "-c", "echo some; exec sleep 60"}, 100)->substr(0, 5) == "some\n");
-  CHECK(output_of({"/usr/bin/yes"}, 2000)->size() < (80u << 10));
+  CHECK(*output_of({"/bin/echo", "version 7"}, 20'000) == "version 7\n");
+  CHECK(output_of({"/bin/sh", "-c", "echo some; exec sleep 60"}, 2000)->substr(0, 5) == "some\n");
+  CHECK(output_of({"/usr/bin/yes"}, 20'000)->size() < (80u << 10));
 }
 
 TEST_CASE("a process is known by its start time") {

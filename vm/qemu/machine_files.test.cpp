@@ -77,7 +77,7 @@ TEST_CASE("one engine at a time") {
     std::this_thread::sleep_for(50ms);
     first->reset();
   });
-  CHECK(lock_machine(in.path, 2000));
+  CHECK(lock_machine(in.path, 20'000));
   later.join();
 }
 

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <future>
 #include <mutex>
+#include <thread>
 
 #include "persistence/base/fs.hpp"
 
@@ -25,7 +26,7 @@ struct fake_qemu {
 
   void say_text(const std::string& text) { (void)fs::write_all(end.get(), text); }
   void say(const json& message) { say_text(message.dump() + "\r\n"); }
-  /// The next command, an empty object when none comes for a second.
+  /// The next command, an empty object when none comes for 20 s.
   json next() {
     for (;;) {
       if (const auto at = buffer.find('\n'); at != std::string::npos) {
@@ -34,7 +35,7 @@ struct fake_qemu {
         return message;
       }
       pollfd ready{end.get(), POLLIN, 0};
-      if (poll(&ready, 1, 1000) != 1) return json::object();
+      if (poll(&ready, 1, 20'000) != 1) return json::object();
       char data[4096];
       iovec bytes{data, sizeof data};
       alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
@@ -81,9 +82,9 @@ struct lab {
     });
     if (!greeted) return;
     qemu.greet();
-    REQUIRE(client->wait_ready(1s));
+    REQUIRE(client->wait_ready(20s));
   }
-  auto call(const std::string& name, std::chrono::milliseconds limit = 2000ms, json arguments = json::object()) {
+  auto call(const std::string& name, std::chrono::milliseconds limit = 20s, json arguments = json::object()) {
     return std::async(std::launch::async,
                       [this, name, limit, arguments] { return client->call(name, arguments, limit); });
   }
@@ -167,7 +168,7 @@ TEST_CASE("qmp: an answer in pieces, and two in one piece") {
 TEST_CASE("qmp: events come to the callback, and to who waits for a device's end") {
   lab in;
   auto gone = std::async(std::launch::async, [&] {
-    return in.client->call_until("device_del", {{"id", "nic1"}}, "DEVICE_DELETED", "nic1", 2s);
+    return in.client->call_until("device_del", {{"id", "nic1"}}, "DEVICE_DELETED", "nic1", 20s);
   });
   const auto command = in.qemu.next();
   in.qemu.say(json{{"event", "DEVICE_DELETED"}, {"data", {{"device", "nic1"}}}});  // may come before the answer
@@ -180,6 +181,7 @@ TEST_CASE("qmp: events come to the callback, and to who waits for a device's end
   in.qemu.say(json{{"event", "DEVICE_DELETED"}, {"data", {{"device", "nic1"}}}});
   in.qemu.say(json{{"event", "DEVICE_DELETED"}, {"data", {{"path", "/machine/nic2"}}}});
   CHECK(other.get().error().code() == errc::timeout);
+  for (int i = 0; i < 4000 && in.seen().size() < 3; ++i) std::this_thread::sleep_for(5ms);
   CHECK(in.seen() == std::vector<std::string>(3, "DEVICE_DELETED"));
 }
 
@@ -190,7 +192,7 @@ TEST_CASE("qmp: a descriptor goes along") {
   const unique_fd out(pipe_ends[0]);
   unique_fd into(pipe_ends[1]);
   auto reply = std::async(std::launch::async, [&] {
-    return in.client->call("getfd", {{"fdname", "x"}}, 2s, into.get());
+    return in.client->call("getfd", {{"fdname", "x"}}, 20s, into.get());
   });
   in.qemu.answer(in.qemu.next());
   REQUIRE(reply.get());
@@ -232,7 +234,8 @@ TEST_CASE("qmp: what is no QMP ends the connection, and every call with it") {
   CHECK(value.error().code() == errc::unavailable);
   const auto next = in.client->call("query-status", json::object(), 2s);
   CHECK(next.error().code() == errc::unavailable);
-  CHECK(in.seen().size() <= static_cast<size_t>(qmp_client::max_messages_per_second));
+  // A stall of this machine may let it last into the next second.
+  CHECK(in.seen().size() <= 2 * static_cast<size_t>(qmp_client::max_messages_per_second));
 }
 
 TEST_CASE("qmp: deeply nested input does no harm") {
@@ -269,7 +272,7 @@ TEST_CASE("qmp: no greeting in time, a second greeting, commands before the firs
   }
   SECTION("two") {
     in.qemu.greet();
-    REQUIRE(in.client->wait_ready(1s));
+    REQUIRE(in.client->wait_ready(20s));
     in.qemu.say(json{{"QMP", json::object()}});
     auto reply = in.call("one");
     const auto command = in.qemu.next();

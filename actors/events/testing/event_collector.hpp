@@ -18,11 +18,11 @@ struct collected_events {
   std::mutex lock;
   std::vector<publish_event> all;
   std::condition_variable arrived;
-  /// "action id" of each, and forgets them. Waits for `count`, 5 s at most: an answer may overtake the events before
+  /// "action id" of each, and forgets them. Waits for `count`, 20 s at most: an answer may overtake the events before
   /// it.
   std::vector<std::string> take(size_t count) {
     std::unique_lock guard(lock);
-    arrived.wait_for(guard, std::chrono::seconds(5), [&] { return all.size() >= count; });
+    arrived.wait_for(guard, std::chrono::seconds(20), [&] { return all.size() >= count; });
     std::vector<std::string> out;
     for (const auto& e : all) out.push_back(e.action + ' ' + e.actor_id);
     all.clear();

@@ -119,8 +119,10 @@ class image_engine {
     auto text = ask(q);
     return text ? nlohmann::json::parse(text->text) : nlohmann::json{{"message", text.error().message()}};
   }
-  std::vector<publish_event> events() {
-    const std::lock_guard guard(seen_->lock);
+  /// Waits for `count`, 20 s at most: an answer may overtake the events before it.
+  std::vector<publish_event> events(size_t count) {
+    std::unique_lock guard(seen_->lock);
+    seen_->arrived.wait_for(guard, std::chrono::seconds(20), [&] { return seen_->all.size() >= count; });
     return std::exchange(seen_->all, {});
   }
 

@@ -34,7 +34,7 @@ struct reports {
   std::vector<machine_exited> exits;
   int ooms = 0, unresponsive = 0;
 
-  machine_exited of(const std::string& process, std::chrono::milliseconds limit = 6s) {
+  machine_exited of(const std::string& process, std::chrono::milliseconds limit = 30s) {
     std::unique_lock guard(lock);
     machine_exited found;
     const bool there = changed.wait_for(guard, limit, [&] {
@@ -204,7 +204,7 @@ inline acknowledge_exit ack(const std::string& id, const std::string& process) {
 inline void gone(const std::string& cgroup) {
   const auto where =
       vm::cgroup_tree::host().folder(vm::cgroup_tree::host().mode() == vm::cgroup_mode::v2 ? "" : "pids", cgroup);
-  for (int i = 0; i < 400 && access(where.c_str(), F_OK) == 0; ++i) std::this_thread::sleep_for(10ms);
+  for (int i = 0; i < 3000 && access(where.c_str(), F_OK) == 0; ++i) std::this_thread::sleep_for(10ms);
   CHECK(access(where.c_str(), F_OK) != 0);
 }
 

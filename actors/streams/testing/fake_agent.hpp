@@ -55,14 +55,14 @@ class fake_agent {
     bool ok = false;
   };
   /// The next frame from the daemon; not ok when none comes in time or the connection ended.
-  received next(int timeout_ms = 2000) {
+  received next(int timeout_ms = 20'000) {
     received r;
     if (!fill(&r.head, sizeof r.head, timeout_ms)) return r;
     r.payload.resize(r.head.length);
-    r.ok = r.head.length == 0 || fill(r.payload.data(), r.payload.size(), timeout_ms);
+    r.ok = r.head.length == 0 || fill(r.payload.data(), r.payload.size(), 20'000);
     return r;
   }
-  received next_of(stdio::frame_kind kind, int timeout_ms = 2000) {
+  received next_of(stdio::frame_kind kind, int timeout_ms = 20'000) {
     for (;;) {
       auto r = next(timeout_ms);
       if (!r.ok || r.head.kind == kind) return r;
@@ -89,6 +89,7 @@ class fake_agent {
       const auto n = ::recv(mine_.get(), at, size, 0);
       if (n <= 0) return false;
       at += n;
+      timeout_ms = 20'000;  // the rest of what has begun
       size -= static_cast<size_t>(n);
     }
     return true;
@@ -145,7 +146,7 @@ class temp_dir {
 };
 
 template <class Condition>
-bool eventually(Condition condition, int timeout_ms = 3000) {
+bool eventually(Condition condition, int timeout_ms = 30'000) {
   for (int i = 0; i < timeout_ms; ++i) {
     if (condition()) return true;
     ::poll(nullptr, 0, 1);
