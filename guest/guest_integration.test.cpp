@@ -192,9 +192,9 @@ TEST_CASE("exec: output, code, terminal, missing program, ended container") {
   CHECK(missing.error_code() == grpc::StatusCode::INTERNAL);
   CHECK(missing.error_message() == "executable file `nosuch` not found in $PATH: No such file or directory");
   // crun sets the size beside the start of the program, so the program must not look at once.
-  auto with_tty = m.exec_request(
-      "e3", {"sh", "-c",
-             "tty; for i in $(seq 200); do [ \"$(stty size)\" = '10 20' ] && break; sleep 0.05; done; stty size"});
+  auto with_tty = m.exec_request("e3", {"sh", "-c",
+                                        "tty; for i in $(seq 200); do [ \"$(stty size 2>/dev/null)\" = '10 20' ] && "
+                                        "break; sleep 0.05; done; stty size"});
   with_tty.mutable_stdio()->set_tty(true);
   with_tty.mutable_stdio()->set_rows(10);
   with_tty.mutable_stdio()->set_columns(20);
