@@ -6,7 +6,7 @@
 namespace arca::http {
 
 struct limits {
-  size_t header_bytes = 64u << 10;
+  size_t header_bytes = 256u << 10;  ///< Docker takes 1 MiB; all connections together are bounded here
   std::chrono::milliseconds header_time =
       std::chrono::seconds(60);                                     ///< from the first byte (or the accept) to the last
   std::chrono::milliseconds body_stall = std::chrono::seconds(60);  ///< longest pause inside a JSON body

@@ -74,6 +74,7 @@ class container : public tracked<container_internal::base> {
   void begin_stop(int signal, int timeout, done finished);
   void cancel_restart(done cancelled);
   void end_init(int signal, int timeout, bool was_paused);
+  void send_init(int signal);
   void stop_again();
   void kill_now(const done& failed = [](const caf::error&) {});
   caf::result<void> restart(const restart_container& request);

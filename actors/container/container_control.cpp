@@ -119,8 +119,15 @@ void container::cancel_restart(done cancelled) {
 }
 
 void container::end_init(int signal, int timeout, bool was_paused) {
-  if (timeout == 0 || signal == SIGKILL) {
+  if (signal == SIGKILL) {
     kill_now();
+    return;
+  }
+  if (timeout == 0) {  // both at once: who is quick enough sees the first
+    event("kill", {{"signal", std::to_string(signal)}});
+    if (!was_paused) send_init(signal);
+    kill_now();
+    if (was_paused) event("unpause");
     return;
   }
   if (was_paused) {
@@ -129,12 +136,9 @@ void container::end_init(int signal, int timeout, bool was_paused) {
     thaw.pause = false;
     request(machine_, caf::infinite, std::move(thaw)).then([] {}, [](caf::error&) { /* the timeout kills it */ });
   }
-  signal_process s;
-  s.container_id = record_.id;
-  s.process_id = "init";
-  s.signal = signal;
   event("kill", {{"signal", std::to_string(signal)}});
-  request(machine_, caf::infinite, std::move(s)).then([] {}, [](caf::error&) { /* the timeout kills it */ });
+  send_init(signal);
+  if (was_paused) event("unpause");
   timer_due timer;
   timer.kind = timer_kind::stop_timeout;
   timer.ticket = ++timer_ticket_;
@@ -144,6 +148,15 @@ void container::end_init(int signal, int timeout, bool was_paused) {
 /// The stop that an earlier daemon began: as if it were asked now, since nobody knows how much time has passed.
 void container::stop_again() {
   begin_stop(stop_signal_of(record_), stop_timeout_of(record_), [](const caf::error&) {});
+}
+
+/// Of a stop: its timeout kills who does not hear it.
+void container::send_init(int signal) {
+  signal_process s;
+  s.container_id = record_.id;
+  s.process_id = "init";
+  s.signal = signal;
+  request(machine_, caf::infinite, std::move(s)).then([] {}, [](caf::error&) {});
 }
 
 void container::kill_now(const done& failed) {

@@ -286,7 +286,7 @@ void container::after_exit(bool was_stopping) {
   const auto& state = record_.state;
   network_event("disconnect");
   volume_event("unmount");
-  if (was_stopping && !record_.start_wanted && !remove_after_exit_) event("stop");
+  if (was_stopping && !remove_after_exit_) event("stop");
   event("die",
         {{"exitCode", std::to_string(state.exit_code)},
          {"execDuration", std::to_string(std::max<int64_t>(0, state.finished_at - state.started_at) / 1'000'000'000)}});

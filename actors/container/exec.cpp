@@ -15,8 +15,10 @@ std::string exec_command(const std::string& config) {
   std::string text;
   const auto document = nlohmann::json::parse(config, nullptr, false);
   if (!document.is_object()) return text;
-  for (const auto& part : document.value("Cmd", nlohmann::json::array()))
+  const auto words = document.value("Cmd", nlohmann::json::array());
+  for (const auto& part : words)
     if (part.is_string()) text += (text.empty() ? "" : " ") + part.get<std::string>();
+  if (words.size() == 1) text += ' ';  // Docker: the program, a space, the arguments
   return text;
 }
 
@@ -46,6 +48,8 @@ class exec_session : public tracked<exec_actor::base> {
     return {
         [this](const start_exec& r) { return start(r); },
         [this](const resize_exec& r) -> caf::result<void> {
+          if (status_ == status::exited)
+            return caf_error(errc::not_found, "NotFound: process does not exist " + id_ + ": not found");
           if (status_ != status::running || !io_)
             return caf_error(errc::internal, "timeout waiting for exec session ready");
           io_->resize(r.rows, r.columns);
@@ -102,7 +106,7 @@ class exec_session : public tracked<exec_actor::base> {
     io_ = process_io::make(*s_.ctx.stdio, std::move(io));
     s_.ctx.processes->put(container_->id, id_, io_);
     attached_stream answer;
-    answer.tty = tty && request.tty;
+    answer.tty = request.tty;  // whatever the process has
     if (!request.detach) {
       attach_options o;
       o.in = in;
@@ -123,8 +127,9 @@ class exec_session : public tracked<exec_actor::base> {
     give_up_ = [this, promise, request, answer](const error& why) mutable {
       const auto text = lower(why.message());
       exited(text.find("permission denied") != std::string::npos ? 126
-             : why.code() == errc::invalid_argument              ? 127
-                                                                 : 128);
+             : why.code() == errc::invalid_argument || text.find("no such file or directory") != std::string::npos
+                 ? 127
+                 : 128);
       if (auto unused = s_.ctx.streams->take(answer.stream); unused && unused->output) unused->output->abort();
       refuse(request, why, promise);
     };
@@ -175,7 +180,7 @@ class exec_session : public tracked<exec_actor::base> {
     }
     const std::string text = why.message() + "\r\n";
     attached_stream answer;
-    answer.tty = config_.value("Tty", false) && request.tty;
+    answer.tty = request.tty;
     std::string bytes;
     if (!answer.tty) {
       bytes = {1, 0, 0, 0};

@@ -64,7 +64,7 @@ bool event_filter::match_one(const std::string& key, const std::set<std::string>
   const auto any = [&](auto&& test) { return std::any_of(values.begin(), values.end(), test); };
   if (key == "type") return any([&](const auto& v) { return v == e.type; });
   if (key == "event") return any([&](const auto& v) { return v == e.action || v == bare_action(e.action); });
-  if (key == "container" || key == "network" || key == "volume" || key == "daemon")
+  if (key == "container" || key == "network" || key == "volume" || key == "daemon" || key == "plugin")
     return any([&](const auto& v) { return names_object(e, v); });
   if (key == "image") return any([&](const auto& v) { return matches_image(e, v); });
   if (key == "label")

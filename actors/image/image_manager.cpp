@@ -211,6 +211,8 @@ caf::result<void> image_manager::tag(const tag_image& q) {
   change(
       [this, q]() -> result<catalog_change> {
         ARCA_TRY(name, image_catalog::target_name(q.repository, q.tag));
+        if (name.familiar_name() == "sha256")
+          return fail(errc::invalid_argument, "refusing to create an ambiguous tag using digest algorithm as name");
         return catalog_.tag(q.source, name, now_nanos());
       },
       [promise](result<void> done) mutable {
@@ -226,7 +228,18 @@ caf::result<json_document> image_manager::remove(const remove_image& q) {
   auto promise = make_response_promise<json_document>();
   auto lines = std::make_shared<std::vector<removal_line>>();
   change(
-      [this, q, lines] {
+      [this, q, lines]() -> result<catalog_change> {
+        std::optional<error> misfit;
+        for (const auto& text : q.platforms) {
+          ARCA_TRY(platform, read_platform_json(text));
+          const auto found = catalog_.find(q.reference, platform);
+          if (found) {
+            misfit.reset();
+            break;
+          }
+          misfit = found.error();
+        }
+        if (misfit) return fail(*misfit);
         removal_options options;
         options.force = q.force;
         options.prune_parents = q.prune_parents;

@@ -54,6 +54,7 @@ void merge_image_config(json& config, const json& image) {
   for (const char* key : {"User", "WorkingDir", "StopSignal"}) take_if_empty(config, image, key);
   if (!config["Labels"].is_object()) config["Labels"] = json::object();
   for (const char* key : {"ExposedPorts", "Labels", "Volumes"}) merge_map(config, image, key);
+  if (config["Volumes"].is_object() && config["Volumes"].empty()) config["Volumes"] = nullptr;
   merge_environment(config, image);
   if (list_of(config, "Entrypoint").empty()) {
     if (list_of(config, "Cmd").empty() && !list_of(image, "Cmd").empty()) config["Cmd"] = image["Cmd"];

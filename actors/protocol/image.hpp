@@ -49,7 +49,8 @@ struct remove_image {
   std::string reference;
   bool force = false, prune_parents = true;
   std::vector<std::string> running;  ///< ids of the containers that run now (from the directory): they bar even `force`
-  ARCA_MESSAGE(remove_image, reference, force, prune_parents, running)
+  std::vector<std::string> platforms;  ///< JSON each; the image must be of one of them
+  ARCA_MESSAGE(remove_image, reference, force, prune_parents, running, platforms)
 };
 struct prune_images {
   std::string filters;

@@ -4,6 +4,7 @@
 #include "actors/model/create.hpp"
 #include "actors/model/list_filters.hpp"
 #include "actors/model/signals.hpp"
+#include "actors/model/update.hpp"
 #include "http/handlers/common.hpp"
 #include "persistence/base/text.hpp"
 
@@ -133,6 +134,7 @@ awaitable<response> container_rename(call& c) {
 awaitable<response> container_update(call& c) {
   auto body = co_await json_body(c);
   if (!body) co_return error_response(body.error());
+  if (auto sound = model::decode_update(*body, c.req.version); !sound) co_return error_response(sound.error());
   const auto found = container_named(c);
   if (!found) co_return error_response(found.error());
   update_container m;

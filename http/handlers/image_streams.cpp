@@ -65,7 +65,7 @@ awaitable<response> image_create(call& c) {
     pull_image m;
     m.reference = image;
     m.tag = q.get("tag");
-    m.platform = q.get("platform");
+    if (!c.req.version.before(32)) m.platform = q.get("platform");
     m.registry_auth = registry_auth(c.req.headers.get("X-Registry-Auth"));
     co_return co_await send_stream(c, co_await ask_with_deadline(c, context(c).images, std::move(m)),
                                    response::json(200, ""));

@@ -113,6 +113,7 @@ awaitable<response> image_remove(call& c) {
   m.reference = c.req.param;
   m.force = c.req.query.flag("force");
   m.prune_parents = !c.req.query.flag("noprune");
+  if (!c.req.version.before(50)) m.platforms = c.req.query.all("platforms");
   const auto all = engine_of(c).containers();
   for (const auto& [id, entry] : all->by_id())
     if (model::shows_running(*entry.record)) m.running.push_back(id);

@@ -87,6 +87,7 @@ result<unique_fd> mount_new(const std::vector<std::string>& lower, const overlay
   const auto set = [&](const char* key, const char* value) {
     return sys_fsconfig(fs.get(), FSCONFIG_SET_STRING, key, value) == 0;
   };
+  if (!set("source", "overlay")) return failed(fs.get(), "source");  // what /proc/mounts shows first
   for (const auto& dir : lower)
     if (!set("lowerdir+", dir.c_str())) {
       old_kernel = errno == EINVAL && &dir == &lower.front() && ::access(dir.c_str(), F_OK) == 0;

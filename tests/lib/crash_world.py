@@ -258,7 +258,9 @@ class World:
     def clear(self):
         """Everything can be removed, by whoever finds it."""
         for c in self.json("GET", "/containers/json?all=1"):
-            self.http("DELETE", "/containers/%s?force=1&v=1" % c["Id"], ok=(204, 404))
+            # 409: the daemon goes on with a removal that the one before had begun.
+            self.http("DELETE", "/containers/%s?force=1&v=1" % c["Id"], ok=(204, 404, 409))
+        wait_for(lambda: self.json("GET", "/containers/json?all=1") == [], what="the containers to be removed")
         for n in self.json("GET", "/networks"):
             if n["Name"] not in ("bridge", "host", "none"):
                 self.http("DELETE", "/networks/" + n["Id"])

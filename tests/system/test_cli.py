@@ -3,6 +3,7 @@
 import array
 import concurrent.futures
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import tempfile
 import termios
 import time
 import unittest
+import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from arca_engine import RUNTIME, Engine, wait_for  # noqa: E402
@@ -50,6 +52,42 @@ class Run(unittest.TestCase):
     def test_default_hostname_is_the_short_id(self):
         cid = ENGINE.docker("create", "busybox", "hostname").out.strip()
         self.assertEqual(ENGINE.docker("start", "-a", cid).out.strip(), cid[:12])
+
+    def test_what_is_asked_for_holds_in_a_privileged_container(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
+            json.dump({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+                {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]}, f)
+            f.flush()
+            r = ENGINE.docker("run", "--rm", "--privileged", "--security-opt", "seccomp=" + f.name, "busybox", "mkdir", "/q", check=False)
+        self.assertEqual(r.returncode, 1)
+        self.assertIn("Operation not permitted", r.err)
+
+    def test_images_that_are_not_meant(self):
+        r = ENGINE.docker("tag", "busybox", "sha256:abc", check=False)
+        self.assertEqual(r.returncode, 1)
+        self.assertIn("refusing to create an ambiguous tag using digest algorithm as name", r.err)
+        ENGINE.docker("tag", "busybox", "mine:1")
+        for platforms, status, words in (("x", 400, "failed to parse platform: "),
+                                         ('{"os":"linux","architecture":"s390x"}', 404, "does not match the specified platform")):
+            answer, _, body = ENGINE.http("DELETE", "/v1.51/images/mine:1?platforms=" + urllib.parse.quote(platforms))
+            self.assertEqual(answer, status, body)
+            self.assertIn(words, body.decode())
+        ENGINE.docker("rmi", "mine:1")
+
+    def test_values_at_their_edges(self):
+        run = lambda *a: ENGINE.docker("run", "--rm", *a)  # noqa: E731
+        self.assertEqual(run("--cpu-quota", "-1", "busybox", "echo", "ok").out, "ok\n")
+        self.assertEqual(run("-e", "HOME=", "busybox", "sh", "-c", "echo $HOME").out, "/root\n")
+        both = run("--cap-add", "ALL", "--cap-drop", "ALL", "busybox", "grep", "CapBnd", "/proc/self/status").out
+        self.assertEqual(both, run("--cap-add", "ALL", "busybox", "grep", "CapBnd", "/proc/self/status").out)
+        for mac in ("02-42-ac-11-0a-99", "0242.ac11.0a99", "02:42:AC:11:0A:99"):
+            self.assertEqual(run("--mac-address", mac, "busybox", "cat", "/sys/class/net/eth0/address").out, "02:42:ac:11:0a:99\n")
+        cid = ENGINE.docker("create", "busybox").out.strip()
+        self.assertIsNone(ENGINE.json("GET", "/containers/%s/json" % cid)["Config"]["Volumes"])
+        if RUNTIME != "vm":
+            r = ENGINE.docker("run", "--rm", "--device", "/tmp", "busybox", "true", check=False)
+            self.assertIn('error gathering device information while adding custom device "/tmp": not a device node', r.err)
+            self.assertEqual(run("busybox", "sh", "-c", "grep ' / ' /proc/mounts | cut -d' ' -f1").out, "overlay\n")
 
     def test_init_reaps(self):
         r = ENGINE.docker("run", "--rm", "--init", "-u", "1000", "busybox", "sh", "-c", "cat /proc/1/comm")
@@ -114,6 +152,22 @@ class Lifecycle(unittest.TestCase):
         self.assertEqual(ENGINE.docker("wait", "life").out.strip(), "137")
         ENGINE.docker("rm", "life")
         self.assertNotIn("life", ENGINE.docker("ps", "-a").out)
+
+    def test_events_of_stops_and_restarts(self):
+        cid = ENGINE.docker("run", "-d", "busybox", "sleep", "300").out.strip()
+
+        def events_of(*command):
+            since = time.time()
+            ENGINE.docker(*command, cid)
+            _, _, events = ENGINE.http("GET", "/events?since=%f&until=%f&filters=%s" % (since, time.time(), json.dumps(
+                {"container": [cid], "type": ["container"]}).replace(" ", "")))
+            said = [json.loads(line) for line in events.decode().splitlines()]
+            return " ".join(x["Action"] + x["Actor"]["Attributes"].get("signal", "") for x in said)
+        self.assertEqual(events_of("restart", "-t", "0"), "kill15 kill9 stop die start restart")
+        self.assertEqual(events_of("restart", "-t", "1"), "kill15 kill9 stop die start restart")
+        ENGINE.docker("pause", cid)
+        self.assertEqual(events_of("stop", "-t", "0"), "kill15 kill9 unpause stop die")
+        ENGINE.docker("rm", cid)
 
     def test_restart_policy(self):
         ENGINE.docker("run", "-d", "--name", "again", "--restart", "on-failure:2", "busybox", "sh", "-c", "echo run; exit 3")
@@ -250,6 +304,20 @@ class Lifecycle(unittest.TestCase):
         wait_for(lambda: unread() > 50_000, 60, "the client's socket to be full")
         time.sleep(0.5)  # the windows behind it, mostly
         return exec_id, client
+
+    def test_exec_as_clients_see_it(self):
+        cid = ENGINE.docker("run", "-d", "busybox", "sleep", "300").out.strip()
+        self.assertEqual(ENGINE.docker("exec", "-w", "/nope", cid, "pwd", check=False).returncode, 127)
+        x = ENGINE.json("POST", "/containers/%s/exec" % cid, {"Cmd": ["pwd"], "AttachStdout": True})["Id"]
+        # The start's word decides how the answer is framed.
+        self.assertEqual(ENGINE.http("POST", "/exec/%s/start" % x, {"Tty": True})[2], b"/\n")
+        wait_for(lambda: not ENGINE.json("GET", "/exec/%s/json" % x)["Running"], what="its end")
+        status, _, body = ENGINE.http("POST", "/exec/%s/resize?h=10&w=10" % x)
+        self.assertEqual((status, json.loads(body)["message"]), (404, "NotFound: process does not exist %s: not found" % x))
+        _, _, events = ENGINE.http("GET", "/events?since=1&until=%f&filters=%s" % (time.time(), json.dumps(
+            {"container": [cid], "event": ["exec_create"]}).replace(" ", "")))
+        self.assertEqual([json.loads(line)["Action"] for line in events.decode().splitlines()], ["exec_create: pwd "] * 2)
+        ENGINE.docker("rm", "-f", cid)
 
     def test_exec_whose_client_does_not_read_ends_with_its_container(self):
         ENGINE.docker("run", "-d", "--name", "unread", "busybox", "sleep", "300")

@@ -41,12 +41,22 @@ std::string to_string(const subnet4& s) {
 
 std::optional<mac_address> parse_mac(std::string_view text) {
   mac_address mac{};
+  // "0242.ac11.0099"
+  if (text.size() == 14 && text[4] == '.' && text[9] == '.') {
+    std::string pairs;
+    for (size_t i = 0; i < text.size(); ++i) {
+      if (i == 4 || i == 9) continue;
+      pairs += text[i];
+      if (pairs.size() % 3 == 2 && pairs.size() < 17) pairs += ':';
+    }
+    return parse_mac(pairs);
+  }
   if (text.size() != 17) return std::nullopt;
   for (size_t i = 0; i < mac.size(); ++i) {
     const auto pair = text.substr(i * 3, 2);
     const auto [end, failed] = std::from_chars(pair.data(), pair.data() + 2, mac[i], 16);
     if (failed != std::errc{} || end != pair.data() + 2) return std::nullopt;
-    if (i + 1 < mac.size() && text[i * 3 + 2] != ':') return std::nullopt;
+    if (i + 1 < mac.size() && (text[i * 3 + 2] != text[2] || (text[2] != ':' && text[2] != '-'))) return std::nullopt;
   }
   return mac;
 }

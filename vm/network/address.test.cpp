@@ -32,8 +32,10 @@ TEST_CASE("MAC addresses") {
   const auto m = parse_mac("02:42:AC:11:00:02");
   REQUIRE(m);
   CHECK(to_string(*m) == "02:42:ac:11:00:02");
-  for (const char* bad :
-       {"", "zz:zz", "02:42:ac:11:00", "02-42-ac-11-00-02", "0g:42:ac:11:00:02", "02:42:ac:11:00:022"})
+  CHECK(parse_mac("02-42-ac-11-00-02") == m);
+  CHECK(parse_mac("0242.ac11.0002") == m);
+  for (const char* bad : {"", "zz:zz", "02:42:ac:11:00", "02-42:ac-11-00-02", "02.42.ac.11.00.02", "0242.ac11-0002",
+                          "0242.ac11.00g2", "0242.ac11.00.2", "0g:42:ac:11:00:02", "02:42:ac:11:00:022"})
     CHECK_FALSE(parse_mac(bad));
   std::set<std::string> seen;
   for (int i = 0; i < 100; ++i) {

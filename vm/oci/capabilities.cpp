@@ -94,11 +94,11 @@ result<std::vector<std::string>> effective_capabilities(const nlohmann::json& ho
   std::vector<std::string> wanted;
   if (host_config.value("Privileged", false)) {
     wanted = all;
-  } else if (contains(drop, "ALL")) {
-    wanted = add;
   } else if (contains(add, "ALL")) {
     for (const auto& name : all)
       if (!contains(drop, name)) wanted.push_back(name);
+  } else if (contains(drop, "ALL")) {
+    wanted = add;
   } else {
     for (const auto& name : default_capabilities())
       if (!contains(drop, name)) wanted.push_back(name);

@@ -139,6 +139,7 @@ result<std::vector<device>> gather_devices(const nlohmann::json& host_config) {
     if (S_ISDIR(info.st_mode)) {
       std::vector<device> below;
       collect(host_path, 0, below);
+      if (below.empty()) return fail(errc::internal, where + ": not a device node");
       for (auto& d : below) {
         d.path = inside + d.path.substr(host_path.size());
         d.access = access;

@@ -40,7 +40,8 @@ json cpu_of(const json& hc) {
     cpu["quota"] = nano / 10000;
   } else {
     set_if(cpu, "period", integer_or(hc, "CpuPeriod", 0));
-    set_if(cpu, "quota", integer_or(hc, "CpuQuota", 0));
+    const auto quota = integer_or(hc, "CpuQuota", 0);
+    set_if(cpu, "quota", std::max<int64_t>(-1, quota));  // any negative one is no limit
   }
   set_if(cpu, "realtimePeriod", integer_or(hc, "CpuRealtimePeriod", 0));
   set_if(cpu, "realtimeRuntime", integer_or(hc, "CpuRealtimeRuntime", 0));

@@ -183,7 +183,7 @@ result<nlohmann::json> seccomp_of(std::string_view profile, const std::set<std::
   const auto& map = member(document, "archMap");
   if (!arches.empty() && map.is_array() && !map.empty())
     return fail(errc::internal,
-                "both 'architectures' and 'archMap' were specified in the seccomp profile, use either "
+                "both 'architectures' and 'archMap' are specified in the seccomp profile, use either "
                 "'architectures' or 'archMap'");
   if (map.is_array())
     for (const auto& entry : map)
@@ -200,7 +200,7 @@ result<nlohmann::json> seccomp_of(std::string_view profile, const std::set<std::
       if (const auto name = text(rule, "name"); !name.empty()) {
         if (!names.empty())
           return fail(errc::internal,
-                      "both 'name' and 'names' were specified in the seccomp profile, use either 'name' "
+                      "both 'name' and 'names' are specified in the seccomp profile, use either 'name' "
                       "or 'names'");
         names.push_back(name);
       }

@@ -43,8 +43,11 @@ std::vector<std::string> environment(const json& config, bool tty, const std::ve
   if (tty) env.emplace_back("TERM=xterm");
   merge_env(env, texts(config, "Env"));
   merge_env(env, more);
-  if (std::none_of(env.begin(), env.end(), [](const std::string& e) { return starts_with(e, "HOME="); }))
+  const auto own = std::find_if(env.begin(), env.end(), [](const std::string& e) { return starts_with(e, "HOME="); });
+  if (own == env.end())
     env.push_back("HOME=" + home);
+  else if (*own == "HOME=")  // runc takes that for none
+    *own += home;
   return env;
 }
 
@@ -315,6 +318,8 @@ result<built_spec> build_spec(const spec_inputs& in) {
   }
 
   auto resources = resources_of(hc, in.host);
+  if (const auto cpu = resources.find("cpu"); cpu != resources.end() && integer_or(*cpu, "quota", 0) < 0)
+    cpu->erase("quota");  // no limit is what a new one has, and crun writes it unsigned
   resources["devices"] = std::move(devices.rules);
   json linux = {
       {"cgroupsPath", in.cgroups_path}, {"namespaces", std::move(namespaces)}, {"resources", std::move(resources)}};
@@ -324,14 +329,15 @@ result<built_spec> build_spec(const spec_inputs& in) {
   if (!privileged) {
     linux["maskedPaths"] = texts(hc, "MaskedPaths");
     linux["readonlyPaths"] = texts(hc, "ReadonlyPaths");
-    if (security.seccomp != "unconfined") {
-      ARCA_TRY(seccomp, ready_seccomp_for(security.seccomp.empty() ? default_seccomp_profile() : security.seccomp, caps,
-                                          in.host));
-      if (!seccomp.program.empty())
-        spec["annotations"]["run.oci.seccomp_bpf_data"] = seccomp.program;
-      else
-        linux["seccomp"] = json::parse(seccomp.object, nullptr, false);
-    }
+  }
+  // A privileged container goes without the default profile, not without one that was asked for.
+  if (security.seccomp != "unconfined" && (!privileged || !security.seccomp.empty())) {
+    ARCA_TRY(seccomp,
+             ready_seccomp_for(security.seccomp.empty() ? default_seccomp_profile() : security.seccomp, caps, in.host));
+    if (!seccomp.program.empty())
+      spec["annotations"]["run.oci.seccomp_bpf_data"] = seccomp.program;
+    else
+      linux["seccomp"] = json::parse(seccomp.object, nullptr, false);
   }
   spec["linux"] = std::move(linux);
   out.json = to_text(spec);

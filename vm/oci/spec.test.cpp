@@ -106,11 +106,16 @@ TEST_CASE_METHOD(fixture, "capabilities are added, dropped and never more than t
   host_config["CapDrop"] = {"ALL"};
   CHECK(build()["process"]["capabilities"]["bounding"] == json({"CAP_NET_ADMIN"}));
   host_config["CapAdd"] = {"ALL"};
-  CHECK(build()["process"]["capabilities"]["bounding"].empty());
+  CHECK(build()["process"]["capabilities"]["bounding"].size() == 40);  // to add all is stronger than to drop all
   host_config["CapDrop"] = nullptr;
   CHECK(build()["process"]["capabilities"]["bounding"].size() == 40);
   host_config["CapAdd"] = {"NO_SUCH"};
   CHECK(refused() == "invalid CapAdd: unknown capability: \"NO_SUCH\"");
+}
+
+TEST_CASE_METHOD(fixture, "a HOME that is empty is none") {
+  config["Env"] = {"HOME="};
+  CHECK(has(build()["process"]["env"], "HOME=/root"));
 }
 
 TEST_CASE_METHOD(fixture, "privileged") {

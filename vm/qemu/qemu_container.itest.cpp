@@ -157,7 +157,7 @@ TEST_CASE("vm: a pool that nobody uses is given up until the next start") {
   {
     qemu_backend backend(in.settings);
     backend.start_pool();
-    REQUIRE(soon([&] { return backend.pool().idle() == 1; }, 60'000));
+    REQUIRE(soon([&] { return backend.pool().idle() == 1; }, 180'000));
     REQUIRE(soon([&] { return backend.pool().idle() == 0; }, 30'000));
     CHECK(soon([&] { return in.left_behind().empty(); }, 5'000));
     std::this_thread::sleep_for(2s);
@@ -165,7 +165,7 @@ TEST_CASE("vm: a pool that nobody uses is given up until the next start") {
     machine_order order;
     order.cgroup = backend.cgroup_of("x", 1, {});
     CHECK(backend.take_idle(order, must(test_guest()).version) == nullptr);
-    CHECK(soon([&] { return backend.pool().idle() == 1; }, 60'000));
+    CHECK(soon([&] { return backend.pool().idle() == 1; }, 180'000));
   }
   CHECK(in.left_behind() == "");
 }
@@ -176,7 +176,7 @@ TEST_CASE("vm: a start from the pool") {
   {
     qemu_backend backend(in.settings);
     backend.start_pool();
-    REQUIRE(soon([&] { return backend.pool().idle() == 1; }, 60'000));
+    REQUIRE(soon([&] { return backend.pool().idle() == 1; }, 180'000));
     std::this_thread::sleep_for(6s);  // its clock stands still meanwhile
     const auto id = random_hex(32);
     const auto waiting = cgroup_tree::host().processes(in.settings.cgroup_parent);
@@ -212,7 +212,7 @@ TEST_CASE("vm: a start from the pool") {
     CHECK_FALSE(has_ended(box->exit_fd()));
 
     // One that died is not given out; a container with a size of its own gets none.
-    REQUIRE(soon([&] { return backend.pool().idle() == 1; }, 60'000));
+    REQUIRE(soon([&] { return backend.pool().idle() == 1; }, 180'000));
     backend.sweep();
     CHECK(backend.pool().idle() == 1);
     machine_order order;
@@ -237,7 +237,7 @@ TEST_CASE("vm: how long a start takes", "[.bench]") {
     must(net::ensure_bridge(bridge));
     std::vector<double> boots, whole;
     for (int i = 0; i < 5; ++i) {
-      REQUIRE(soon([&] { return backend.pool().idle() == pool; }, 60'000));
+      REQUIRE(soon([&] { return backend.pool().idle() == pool; }, 180'000));
       const auto id = random_hex(32);
       const auto begin = std::chrono::steady_clock::now();
       auto box = must(in.boot(backend, id));
