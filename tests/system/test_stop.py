@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -28,7 +29,9 @@ class Stop(unittest.TestCase):
         self.e.docker("run", "--rm", "busybox", "true")
         self.e.docker("run", "--rm", "--network", "mine", "-p", "8099:80", "busybox", "true")
         self.assertIn("arca0", self.e.links())
+        begin = time.monotonic()
         self.assertEqual(self.e.terminate(), 0)
+        self.assertLess(time.monotonic() - begin, 10)
         self.no_links("arca", "br-", "veth")
         self.assertNotIn("arca", self.on_host("nft", "list", "tables"))
         wait_for(lambda: not self.e.agents(), 5, "the idle agents to end")
