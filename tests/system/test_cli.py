@@ -62,6 +62,13 @@ class Run(unittest.TestCase):
         self.assertEqual(r.returncode, 1)
         self.assertIn("Operation not permitted", r.err)
 
+    def test_what_is_looked_at_first_and_what_matches_nothing(self):
+        for body, status in ((b"{", 400), (b"{}", 404)):  # the body before the container
+            answer, _, text = ENGINE.http("POST", "/containers/nosuch/update", body, {"Content-Type": "application/json"})
+            self.assertEqual(answer, status, text)
+        _, _, events = ENGINE.http("GET", "/events?since=1&until=%f&filters=%s" % (time.time(), '{"plugin":["x"]}'))
+        self.assertEqual(events, b"")
+
     def test_images_that_are_not_meant(self):
         r = ENGINE.docker("tag", "busybox", "sha256:abc", check=False)
         self.assertEqual(r.returncode, 1)
