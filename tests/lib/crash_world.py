@@ -24,7 +24,7 @@ class Fact:
         self.asked = None  # start, stop, kill, restart, rename, rm: on its way
         self.old_name = None
         self.stopped = False
-        self.pid = 0
+        self.pid = 0  # 0: it runs, the client has not seen as what
 
     @property
     def long(self):
@@ -89,9 +89,14 @@ class World:
         return f
 
     def start(self, name):
-        f = self.act(name, "start", ok=(204,))
-        f.starts += 1
-        f.stopped = False
+        self.runs_anew(name, self.act(name, "start", ok=(204,)))
+
+    def restart(self, name):
+        self.runs_anew(name, self.act(name, "restart", query="?t=5"))
+
+    def runs_anew(self, name, f):
+        f.starts, f.stopped = f.starts + 1, False
+        f.pid = 0  # the daemon may be killed before it says which one it is now
         if f.long:
             f.pid = self.json("GET", "/containers/%s/json" % name)["State"]["Pid"]
 

@@ -136,9 +136,7 @@ def always(w):
     w.create("plain", LONG, "up\n", 9)
     w.start("plain")
     w.up("plain")
-    f = w.act("plain", "restart", query="?t=5")
-    f.starts += 1
-    f.pid = w.json("GET", "/containers/plain/json")["State"]["Pid"]
+    w.restart("plain")
     w.up("plain")
     w.stop("plain", query="?t=0", code=137)
 
