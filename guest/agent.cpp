@@ -227,8 +227,7 @@ void agent::exec(exec_call call, reply<process_started> done) {
   if (find(call.container, call.process))
     return done(fail(errc::conflict, "process " + call.process + " exists already"));
   if ((*in)->processes.size() >= most_processes) return done(fail(errc::unavailable, "too many processes"));
-  if ((*in)->group.state() != freeze_state::thawed)
-    return done(fail(errc::unavailable, "container " + call.container + " is paused"));
+  if ((*in)->group.freezes()) return done(fail(errc::unavailable, "container " + call.container + " is paused"));
   exec_spec spec;
   auto made = make_process(**in, call.process, call.stdio, spec.stdio);
   if (!made) return done(fail(made.error()));

@@ -47,11 +47,10 @@ result<void> put(const std::string& file, std::string_view value) {
 }  // namespace
 
 std::string read_small(const std::string& path) {
-  std::string text(16384, '\0');
+  char text[16384];
   const unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  const ssize_t n = file ? ::read(file.get(), text.data(), text.size()) : 0;
-  text.resize(n > 0 ? static_cast<size_t>(n) : 0);
-  return text;
+  const ssize_t n = file ? ::read(file.get(), text, sizeof text) : 0;
+  return {text, n > 0 ? static_cast<size_t>(n) : 0};
 }
 
 uint64_t keyed_number(const std::string& text, const std::string& key, uint64_t otherwise) {
@@ -94,6 +93,11 @@ std::vector<pid_t> cgroup::processes() const {
 result<void> cgroup::freeze(bool frozen) const {
   if (unified()) return put(folder("") + "/cgroup.freeze", frozen ? "1" : "0");
   return put(folder("freezer") + "/freezer.state", frozen ? "FROZEN" : "THAWED");
+}
+
+bool cgroup::freezes() const {
+  if (unified()) return starts_with(read_small(folder("") + "/cgroup.freeze"), "1");
+  return state() != freeze_state::thawed;
 }
 
 freeze_state cgroup::state() const {

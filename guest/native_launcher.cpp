@@ -91,6 +91,7 @@ native_launcher::native_launcher(loop& on, reaper& children, const std::string& 
     : loop_(on), reaper_(children), threads_(on), machine_dir_(machine_dir) {
   // Processes that are being launched have this one's memory.
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  prepare_clones();
 }
 
 native_launcher::~native_launcher() = default;

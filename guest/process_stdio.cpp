@@ -171,8 +171,8 @@ void process_stdio::process_exited() {
   input_.reset();
   for (auto& from : sources_)
     if (from.fd) read_rest_of_dead(from);
-  send();
   if (sources_open()) {
+    send();
     cut_timer_ = loop_.after(grace_after_exit, [this] {
       cut_timer_ = 0;
       for (auto& from : sources_) {
@@ -294,17 +294,14 @@ void process_stdio::queue_control() {
   };
   if (const uint64_t credit = std::exchange(credit_, 0); credit > 0) add(frame_kind::stdin_credit, credit);
   if (std::exchange(tell_closed_, false)) add(frame_kind::stdin_closed, 0);
-  if (exited_ && !finished_ && !end_sent_ && !buffer_.has_unsent() && buffer_.spooled() == 0) {
-    end_sent_ = true;
-    add(frame_kind::end, buffer_.last_sequence());
-  }
 }
 
-// On the wire: the rest of a frame that was cut by a full connection, then frames beside the records, then records.
+// On the wire: the rest of a frame that was cut by a full connection, then frames beside the records, then records, and
+// behind the last of them the end.
 void process_stdio::send() {
   while (connection_ && !blocked_) {
     queue_control();
-    std::array<iovec, 18> parts;
+    std::array<iovec, 19> parts;
     size_t count = 0;
     size_t rest = control_.empty() ? 0 : buffer_.rest_of_frame();
     std::array<iovec, 16> records;
@@ -317,9 +314,18 @@ void process_stdio::send() {
       if (records[0].iov_len == 0) first = 1;
     }
     if (!control_.empty()) parts[count++] = {control_.data(), control_.size()};
-    for (size_t i = first; i < record_parts && count < parts.size(); ++i) parts[count++] = records[i];
+    size_t bytes = 0;
+    for (size_t i = first; i < record_parts; ++i) {
+      parts[count++] = records[i];
+      bytes += records[i].iov_len;
+    }
+    frame end;
+    end.kind = frame_kind::end;
+    end.sequence = buffer_.last_sequence();
+    const bool ends = exited_ && !finished_ && !end_sent_ && record_parts < records.size() && buffer_.all_in_memory();
+    if (ends) parts[count++] = {&end, sizeof end};
     if (count == 0) return;
-    const ssize_t n = connection_->send(parts.data(), count);
+    const ssize_t n = connection_->send(parts.data(), count, ends);
     if (n == 0) {
       blocked_ = true;
       return;
@@ -334,7 +340,13 @@ void process_stdio::send() {
     left -= before;
     const size_t beside = std::min(left, control_.size());
     control_.erase(0, beside);
-    buffer_.sent(left - beside);
+    left -= beside;
+    bytes = std::min(left, bytes);
+    buffer_.sent(bytes);
+    if (left > bytes) {
+      end_sent_ = true;
+      control_.assign(reinterpret_cast<const char*>(&end) + (left - bytes), sizeof end - (left - bytes));
+    }
   }
 }
 

@@ -55,6 +55,8 @@ class record_buffer {
   uint64_t first_kept() const { return head_; }
   bool empty() const { return chunks_.empty() && spool_.empty() && late_.empty(); }
   uint64_t spooled() const { return spool_.size(); }
+  /// No frames wait for free memory.
+  bool all_in_memory() const { return spool_.empty() && late_.empty(); }
 
  private:
   struct chunk {

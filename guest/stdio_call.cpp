@@ -33,7 +33,9 @@ class stdio_call::connection final : public stdio_connection {
       if (!alive.expired() && call_) call_->tell(true, false);
     });
   }
-  ssize_t send(const iovec* parts, size_t count) override { return call_ ? call_->send(parts, count) : -1; }
+  ssize_t send(const iovec* parts, size_t count, bool last) override {
+    return call_ ? call_->send(parts, count, last) : -1;
+  }
   ssize_t receive(char* into, size_t room) override { return call_ ? call_->receive(into, room) : -1; }
 
  private:
@@ -73,13 +75,17 @@ void stdio_call::OnWriteDone(bool good) {
     if (!good) return finish(grpc::Status::CANCELLED);
     untold_.reset();
     if (closing_) return finish(grpc::Status::OK);
+    if (std::exchange(answers_first_, false)) read_more();
     if (std::exchange(blocked_, false)) tell(false, true);
   });
 }
 
 void stdio_call::OnCancel() {
   ARCA_TSAN_ACQUIRE(&through_grpc);
-  loop_.post([this] { finish(grpc::Status::CANCELLED); });
+  loop_.post([this] {
+    abandon_untold();
+    finish(grpc::Status::CANCELLED);
+  });
 }
 
 void stdio_call::OnDone() {
@@ -126,10 +132,11 @@ void stdio_call::exec(const stdio::hello& hello) {
                 first_.assign(reinterpret_cast<const char*>(&started), sizeof started);
                 auto bytes = hello;
                 bytes.kind = stdio::hello_kind::process;
+                answers_first_ = true;
                 adopt(bytes);
                 // After what there is to be told already: a process that is over soon costs one message.
                 loop_.post([this, alive] {
-                  if (!alive.expired() && !first_.empty()) send(nullptr, 0);
+                  if (!alive.expired() && !first_.empty()) send(nullptr, 0, false);
                 });
               });
 }
@@ -142,7 +149,7 @@ void stdio_call::adopt(const stdio::hello& hello) {
 }
 
 void stdio_call::read_more() {
-  if (finished_ || reading_ || input_over_) return;
+  if (finished_ || reading_ || input_over_ || answers_first_) return;
   reading_ = true;
   ARCA_TSAN_RELEASE(&through_grpc);
   StartRead(&in_);
@@ -168,7 +175,7 @@ ssize_t stdio_call::receive(char* into, size_t room) {
   return finished_ || input_over_ ? -1 : 0;
 }
 
-ssize_t stdio_call::send(const iovec* parts, size_t count) {
+ssize_t stdio_call::send(const iovec* parts, size_t count, bool last) {
   if (finished_) return -1;
   if (writing_) {
     blocked_ = true;
@@ -177,7 +184,9 @@ ssize_t stdio_call::send(const iovec* parts, size_t count) {
   size_t size = 0;
   for (size_t i = 0; i < count; ++i) size += parts[i].iov_len;
   const std::string before = std::exchange(first_, {});
-  size = std::min(size, arca::agent::most_message_bytes - before.size());
+  const size_t room = arca::agent::most_message_bytes - before.size();
+  last = last && size <= room;
+  size = std::min(size, room);
   grpc::Slice bytes(before.size() + size);
   auto* to = const_cast<uint8_t*>(bytes.begin());
   std::memcpy(to, before.data(), before.size());
@@ -191,8 +200,18 @@ ssize_t stdio_call::send(const iovec* parts, size_t count) {
   out_ = arca::agent::to_message(std::move(bytes));
   writing_ = true;
   ARCA_TSAN_RELEASE(&through_grpc);
-  StartWrite(&out_);
+  if (last) {  // the answer, its end and the status are one message; OnCancel tells if it gets lost
+    finished_ = true;
+    StartWriteAndFinish(&out_, {}, grpc::Status::OK);
+  } else {
+    StartWrite(&out_);
+  }
   return static_cast<ssize_t>(size);
+}
+
+void stdio_call::abandon_untold() {
+  const auto lost = std::exchange(untold_, {});
+  if (lost) agent_.abandon(stdio::name_of(lost->container_id), stdio::name_of(lost->process_id));
 }
 
 void stdio_call::released() {
@@ -207,7 +226,7 @@ void stdio_call::released() {
 
 void stdio_call::finish(const grpc::Status& status) {
   if (std::exchange(finished_, true)) return;
-  if (untold_) agent_.abandon(stdio::name_of(untold_->container_id), stdio::name_of(untold_->process_id));
+  abandon_untold();
   ARCA_TSAN_RELEASE(&through_grpc);
   Finish(status);
   tell(true, false);

@@ -34,9 +34,10 @@ class stdio_call final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::
   void adopt(const stdio::hello& hello);
   void read_more();
   void tell(bool readable, bool writable);
-  ssize_t send(const iovec* parts, size_t count);
+  ssize_t send(const iovec* parts, size_t count, bool last);
   ssize_t receive(char* into, size_t room);
   void released();
+  void abandon_untold();
   void finish(const grpc::Status& status);
 
   loop& loop_;
@@ -51,6 +52,8 @@ class stdio_call final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::
   arca::agent::message_bytes incoming_;
   bool greeted_ = false;
   bool reading_ = false, input_over_ = false;
+  /// To say that more may come is a message of its own, which an exec that is over soon can do without.
+  bool answers_first_ = false;
   bool writing_ = false, blocked_ = false;
   bool closing_ = false;   ///< after the message that is under way
   bool finished_ = false;  ///< nothing is started any more

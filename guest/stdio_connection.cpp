@@ -31,7 +31,7 @@ void stdio_socket::begin(ready tell) {
   });
 }
 
-ssize_t stdio_socket::send(const iovec* parts, size_t count) {
+ssize_t stdio_socket::send(const iovec* parts, size_t count, bool /*last*/) {
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(parts);
   message.msg_iovlen = count;

@@ -25,8 +25,9 @@ class stdio_connection {
   virtual void await_end(std::function<void()> ended) = 0;
   /// From now on, instead of that.
   virtual void begin(ready tell) = 0;
-  /// How many bytes were taken. 0: none now, `writable` will be told. Negative: it is over.
-  virtual ssize_t send(const iovec* parts, size_t count) = 0;
+  /// How many bytes were taken. 0: none now, `writable` will be told. Negative: it is over. `last`: with them all has
+  /// been said, and nothing that may come matters: the connection may end.
+  virtual ssize_t send(const iovec* parts, size_t count, bool last) = 0;
   /// How many bytes have come. 0: none now. Negative: it is over.
   virtual ssize_t receive(char* into, size_t room) = 0;
 };
@@ -38,7 +39,7 @@ class stdio_socket final : public stdio_connection {
 
   void await_end(std::function<void()> ended) override;
   void begin(ready tell) override;
-  ssize_t send(const iovec* parts, size_t count) override;
+  ssize_t send(const iovec* parts, size_t count, bool last) override;
   ssize_t receive(char* into, size_t room) override;
 
  private:

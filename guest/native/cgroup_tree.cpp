@@ -127,12 +127,14 @@ result<void> cgroup_tree::restrict_devices(const nlohmann::json& resources) cons
 
 result<unique_fd> cgroup_tree::open_folder(pid_t member) const {
   if (!cgroup::unified()) return unique_fd();
-  std::string path = path_;
-  if (member > 0 && read_small(root + path + "/cgroup.subtree_control").size() > 1) {
-    const auto line = read_small("/proc/" + std::to_string(member) + "/cgroup");
-    if (starts_with(line, "0::" + path + '/')) path = line.substr(3, line.find('\n') - 3);
-  }
-  return fs::open(root + path, O_PATH | O_DIRECTORY);
+  ARCA_TRY(own, fs::open(root + path_, O_PATH | O_DIRECTORY));
+  struct stat info {};
+  const bool has_folders = fstat(own.get(), &info) != 0 || info.st_nlink != 2;  // a link is of each folder in it
+  if (member <= 0 || !has_folders || read_small(root + path_ + "/cgroup.subtree_control").size() <= 1)
+    return std::move(own);
+  const auto line = read_small("/proc/" + std::to_string(member) + "/cgroup");
+  if (!starts_with(line, "0::" + path_ + '/')) return std::move(own);
+  return fs::open(root + line.substr(3, line.find('\n') - 3), O_PATH | O_DIRECTORY);
 }
 
 result<std::vector<unique_fd>> cgroup_tree::open_procs() const {

@@ -132,27 +132,30 @@ bool set_up(child_plan& plan, problem& why) {
   _exit(127);
 }
 
+const unique_fd& own_pid_namespace() {
+  static const unique_fd own(open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
+  return own;
+}
+
 // The children of this thread appear in another pid namespace while it lives. Threads made meanwhile by others do not.
 class pid_namespace_visit {
  public:
   result<void> enter(int fd) {
-    own_.reset(open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
-    if (!own_) return fail_errno("open the pid namespace");
-    if (setns(fd, CLONE_NEWPID) == 0) return {};
-    auto failed = fail_errno("enter the pid namespace");
-    own_.reset();
-    return failed;
+    if (!own_pid_namespace()) return fail(errc::internal, "the agent's own pid namespace is not open");
+    if (setns(fd, CLONE_NEWPID) != 0) return fail_errno("enter the pid namespace");
+    own_ = own_pid_namespace().get();
+    return {};
   }
   pid_namespace_visit() = default;
   pid_namespace_visit(const pid_namespace_visit&) = delete;
   pid_namespace_visit& operator=(const pid_namespace_visit&) = delete;
   ~pid_namespace_visit() {
     // Every later child would land in the container.
-    if (own_ && setns(own_.get(), CLONE_NEWPID) != 0) std::abort();
+    if (own_ >= 0 && setns(own_, CLONE_NEWPID) != 0) std::abort();
   }
 
  private:
-  unique_fd own_;
+  int own_ = -1;
 };
 
 #if defined(__x86_64__) && !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
@@ -190,6 +193,11 @@ int pid_namespace_of(const child_plan& plan) {
   return -1;
 }
 }  // namespace
+
+void prepare_clones() {
+  own_bounding_set();
+  own_pid_namespace();
+}
 
 result<void> clone_child(child_plan& plan, int cgroup, unique_fd& pidfd, std::atomic<pid_t>& pid, child_memory memory) {
   static_assert(sizeof pid == sizeof(pid_t));

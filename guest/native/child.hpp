@@ -23,6 +23,9 @@ struct child_plan {
 /// likes. Only for an exec, whose child changes nothing in the plan.
 enum class child_memory : uint8_t { copied, borrowed };
 
+/// Before the first clone: learns what does not change about this process.
+void prepare_clones();
+
 /// Clones a process that does what `plan` says and becomes its program; it is a child of this one. `cgroup`: folder of
 /// the v2 cgroup that it begins in, -1: this process's. `pid` is set as soon as there is a process. errno in the
 /// error's text.

@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <bit>
 #include <climits>
 #include <csignal>
 
@@ -35,9 +36,8 @@ uint64_t permitted_now() {
 }
 
 bool drop_bounding(uint64_t keep, problem& why) {
-  for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability)
-    if ((keep & bit(capability)) == 0 && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
-      return why.say_errno({"prctl drop bounding"});
+  for (uint64_t left = own_bounding_set() & ~keep; left != 0; left &= left - 1)
+    if (prctl(PR_CAPBSET_DROP, std::countr_zero(left), 0, 0, 0) != 0) return why.say_errno({"prctl drop bounding"});
   return true;
 }
 
@@ -88,6 +88,16 @@ bool enter(const char* folder) {
   return true;
 }
 }  // namespace
+
+uint64_t own_bounding_set() {
+  static const uint64_t all = [] {
+    uint64_t found = 0;
+    for (int capability = 0, has = 0; (has = prctl(PR_CAPBSET_READ, capability, 0, 0, 0)) >= 0; ++capability)
+      if (has == 1) found |= bit(capability);
+    return found;
+  }();
+  return all;
+}
 
 bool become(const process_plan& process, const seccomp_filter& seccomp, problem& why) {
   for (const auto& limit : process.rlimits)

@@ -5,6 +5,8 @@
 
 namespace arca::guest::native {
 
+/// This process's, which does not change; asked for once, before the first child.
+uint64_t own_bounding_set();
 /// Everything after the root is in place and before execve; the working directory is entered in between.
 bool become(const process_plan& process, const seccomp_filter& seccomp, problem& why);
 

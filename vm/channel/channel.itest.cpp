@@ -291,6 +291,21 @@ TEST_CASE("an exec and its bytes in one call") {
     REQUIRE(wait_for<void>([&](auto done) { agent->acknowledge(container_id, {"a", "b", "c", "d"}, limit, done); }));
     CHECK(processes() == 1);
   }
+  SECTION("a slow reader gets what came before the agent ended the call, also when it can say nothing more") {
+    for (const char* last : {"20000", "47000", "70000"}) {
+      auto got = attached(exec_of(last, {"seq", "1", last}), hello_of(last, 2));
+      REQUIRE(got);
+      stdio::frame ack;
+      ack.kind = stdio::frame_kind::ack;
+      ack.sequence = 1;
+      for (int i = 0; i < 3; ++i) {
+        std::this_thread::sleep_for(300ms);
+        (void)::send(got->stdio.get(), &ack, sizeof ack, MSG_NOSIGNAL);
+      }
+      const auto all = read_output(got->stdio.get());
+      CHECK(all.substr(all.size() - 6) == last + std::string("\n"));
+    }
+  }
   SECTION("a request that is too long for one message goes in a call of its own") {
     auto what = exec_of("e", {"sh", "-c", "echo ${#LONG}"});
     auto process = nlohmann::json::parse(what.oci_process);

@@ -82,7 +82,8 @@ void stdio_stream::OnWriteDone(bool good) {
   ARCA_TSAN_ACQUIRE(&calls::through_grpc);
   loop_.post([this, good] {
     if (over_) return;
-    if (!good) return end();
+    // The agent ends the call behind its last bytes: what cannot be sent any more must not cut those off.
+    if (!good) return greeted_ ? void() : end();
     if (std::exchange(greeted_, true)) return relay_.sent();
     if (started_) return receive();
     relay_.start();

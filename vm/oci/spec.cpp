@@ -231,15 +231,14 @@ result<device_plan> devices_of(const spec_inputs& in, bool privileged) {
   return plan;
 }
 
-/// The process object; `caps` as they are given to it.
+/// The process object, without capabilities.
 json process_json(const spec_inputs& in, const std::vector<std::string>& args, const std::vector<std::string>& env,
-                  std::string cwd, bool tty, const resolved_user& user, const std::vector<std::string>& caps) {
+                  std::string cwd, bool tty, const resolved_user& user) {
   json process = {{"terminal", tty},
                   {"user", user_json(user)},
                   {"args", args},
                   {"env", env},
-                  {"cwd", cwd.empty() ? "/" : std::move(cwd)},
-                  {"capabilities", capability_sets(caps, user.uid)}};
+                  {"cwd", cwd.empty() ? "/" : std::move(cwd)}};
   auto score = integer_or(in.host_config, "OomScoreAdj", 0);
   if (score < 0 && !in.host.may_raise_rlimits) score = 0;
   if (score != 0) process["oomScoreAdj"] = score;
@@ -297,7 +296,8 @@ result<built_spec> build_spec(const spec_inputs& in) {
   std::vector<std::string> args = in.args;
   if (init) args.insert(args.begin(), {init_destination, "--"});
   auto process = process_json(in, args, environment(in.config, tty, {}, in.user.home), text(in.config, "WorkingDir"),
-                              tty, in.user, caps);
+                              tty, in.user);
+  process["capabilities"] = capability_sets(caps, in.user.uid);
   if (!rlimits.empty()) process["rlimits"] = std::move(rlimits);
   process["noNewPrivileges"] = security.no_new_privileges;
   if (auto size = console_size(member(hc, "ConsoleSize")); tty && !size.is_null())
@@ -346,18 +346,18 @@ result<built_spec> build_spec(const spec_inputs& in) {
 
 result<std::string> build_process(const spec_inputs& in, const nlohmann::json& exec, const resolved_user& user) {
   const bool tty = flag(exec, "Tty");
-  std::vector<std::string> caps;
-  if (flag(exec, "Privileged")) {
-    ARCA_TRY(all, effective_capabilities({{"Privileged", true}}, in.host.bounding_caps));
-    caps = all;
-  } else {
-    ARCA_TRY(own, effective_capabilities(in.host_config, in.host.bounding_caps));
-    caps = own;
-  }
   auto cwd = text(exec, "WorkingDir");
   if (cwd.empty()) cwd = text(in.config, "WorkingDir");
   auto process = process_json(in, texts(exec, "Cmd"), environment(in.config, tty, texts(exec, "Env"), user.home),
-                              std::move(cwd), tty, user, caps);
+                              std::move(cwd), tty, user);
+  // The container's own are left out: the agent knows them, and an emulated one takes a while to read 42 names.
+  const bool privileged = flag(exec, "Privileged");
+  const auto& who = text(exec, "User");
+  if (privileged || (!who.empty() && who != text(in.config, "User"))) {
+    ARCA_TRY(caps,
+             effective_capabilities(privileged ? json({{"Privileged", true}}) : in.host_config, in.host.bounding_caps));
+    process["capabilities"] = capability_sets(caps, user.uid);
+  }
   std::vector<std::string> warnings;
   ARCA_TRY(rlimits, rlimits_of(in.host_config, in.host, warnings));
   if (!rlimits.empty()) process["rlimits"] = std::move(rlimits);

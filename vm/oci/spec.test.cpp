@@ -309,9 +309,9 @@ TEST_CASE_METHOD(fixture, "exec processes") {
   bob.gid = 50;
   bob.groups = {50};
   bob.home = "/home/bob";
-  auto built = oci::build_process(
-      in, json::parse(R"({"Cmd":["id"],"Env":["EXTRA=2","A"],"WorkingDir":"/var","Tty":true,"ConsoleSize":[33,77]})"),
-      bob);
+  auto built = oci::build_process(in, json::parse(R"({"Cmd":["id"],"User":"bob","Env":["EXTRA=2","A"],
+      "WorkingDir":"/var","Tty":true,"ConsoleSize":[33,77]})"),
+                                  bob);
   REQUIRE(built);
   const auto p = json::parse(*built);
   CHECK(p["args"] == json({"id"}));
@@ -319,6 +319,10 @@ TEST_CASE_METHOD(fixture, "exec processes") {
   CHECK(p["cwd"] == "/var");
   CHECK(p["consoleSize"] == json({{"height", 33}, {"width", 77}}));
   CHECK(p["capabilities"]["effective"].empty());
+  CHECK(p["capabilities"]["bounding"].size() == 14);
+  built = oci::build_process(in, json::parse(R"({"Cmd":["id"]})"), user);
+  REQUIRE(built);
+  CHECK_FALSE(json::parse(*built).contains("capabilities"));  // the container's own
   built = oci::build_process(in, json::parse(R"({"Cmd":["id"],"Privileged":true})"), user);
   REQUIRE(built);
   CHECK(json::parse(*built)["capabilities"]["effective"].size() == 40);
