@@ -94,6 +94,8 @@ class Nonsense(unittest.TestCase):
                 ("POST", "/containers/odd/stop?signal=bogus", None, (500, "cannot stop container: odd: invalid signal: bogus")),
                 ("POST", "/containers/odd/rename?name=_x", None, (400, "Error when allocating new name: Invalid container name "
                                                                  "(/_x), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")),
+                ("POST", "/containers/odd/start?checkpoint-dir=x", None, (304, None)),
+                ("POST", "/containers/nosuch/start?checkpoint-dir=x", None, (404, "No such container: nosuch")),
                 ("POST", "/containers/other/start?checkpoint-dir=x", None, (403, "custom checkpointdir is not supported")),
                 ("DELETE", "/containers/", None, (400, 'invalid name or ID supplied: ""')),
                 ("DELETE", "/images/", None, (400, "image name cannot be blank")),
