@@ -4,6 +4,7 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/basic_parser.hpp>
 #include <boost/beast/http/error.hpp>
+#include <charconv>
 
 namespace beast = boost::beast;
 using error_code = boost::system::error_code;
@@ -36,7 +37,7 @@ struct request_parser::state final : beast::http::basic_parser<true> {
   const size_t limit;  ///< of the header
   size_t read = 0;     ///< of the header so far
   std::string lines;   ///< those that Beast has not seen, each with CRLF
-  bool has_request_line = false, other_version = false;
+  bool has_request_line = false, other_version = false, has_length = false;
   int hosts = 0;
   refusal why;
 
@@ -51,12 +52,15 @@ struct request_parser::state final : beast::http::basic_parser<true> {
     using beast::http::field;
     into.headers.add({name.data(), name.size()}, {value.data(), value.size()});
     if (f == field::host) ++hosts;
-    // Anything but chunked would leave the end of the body open to interpretation, "2, 2" does for proxies.
+    // Where another coding or "2, 2" ends, a proxy before us might see otherwise.
     if (f == field::transfer_encoding && !beast::iequals(value, "chunked"))
       ec = beast::http::error::bad_transfer_encoding;
-    if (f == field::content_length &&
-        (value.find(',') != beast::string_view::npos || content_length().value_or(0) > INT64_MAX))
-      ec = beast::http::error::bad_content_length;
+    if (f == field::content_length) {
+      has_length = true;
+      int64_t length = 0;
+      const auto [end, fault] = std::from_chars(value.begin(), value.end(), length);
+      if (fault != std::errc() || end != value.end()) ec = beast::http::error::bad_content_length;
+    }
   }
   void on_header_impl(error_code&) override {
     const auto length = content_length();
@@ -99,7 +103,7 @@ struct request_parser::state final : beast::http::basic_parser<true> {
   progress parse_lines() {
     error_code ec;
     const auto n = put(boost::asio::const_buffer(lines.data(), lines.size()), ec);
-    if (ec == beast::http::error::bad_transfer_encoding && !content_length())
+    if (ec == beast::http::error::bad_transfer_encoding && !has_length)
       return refuse(501, "Unsupported transfer encoding");
     if (n != lines.size() || (ec && ec != beast::http::error::need_more)) return refuse(400);
     lines.clear();
