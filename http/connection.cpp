@@ -73,11 +73,13 @@ awaitable<bool> connection::serve() {
   if (!co_await read_header()) co_return false;
   phase_ = phase::working;
   no_deadline();
-  if (!parser_->http_1_0() && !req.headers.has("Host")) co_return co_await refuse(400, "missing required Host header");
   if (const auto expected = req.headers.get("Expect"); same_word(expected, "100-continue")) {
     expects_continue_ = !parser_->complete();
   } else if (!expected.empty()) {
-    co_return co_await refuse(417);
+    keep_ = false;
+    auto r = response::empty(417);
+    r.docker_headers = response::standard::none;
+    co_return co_await finish(r);
   }
   keep_ = keep_ && parser_->keep_alive();
   req.id = home_.server.last_request.fetch_add(1, std::memory_order_relaxed) + 1;
@@ -111,8 +113,10 @@ awaitable<bool> connection::read_header() {
       const auto p = parser_->read_header(input_.view(), used);
       input_.consume(used);
       if (p == request_parser::progress::done) co_return true;
-      if (p == request_parser::progress::bad) co_return co_await refuse(parser_->refusal());
-      if (input_.size() > bounds().header_bytes) co_return co_await refuse(431);
+      if (p == request_parser::progress::bad) {
+        co_await refuse(parser_->why());
+        co_return false;
+      }
     } else if (!reading_) {
       input_.shrink(large_read / 4);
     }
@@ -121,17 +125,22 @@ awaitable<bool> connection::read_header() {
   }
 }
 
-// Answers below the level of handlers, as Go's server words them, and ends the connection.
-awaitable<bool> connection::refuse(int status, std::string_view detail) {
-  keep_ = false;
-  std::string text = std::to_string(status) + ' ';
-  text += reason_of(status);
-  if (!detail.empty()) (text += ": ") += detail;
-  auto r = response::text(status, std::move(text));
-  r.docker_headers = response::standard::none;
-  co_await send(r);
+// Answers below the level of handlers, byte for byte as Go's server does, and ends the connection.
+awaitable<void> connection::refuse(request_parser::refusal why) {
+  std::string text = std::to_string(why.status) + ' ';
+  text += reason_of(why.status);
+  std::string_view body = text;
+  if (why.status == 501) {  // there the detail is the body alone
+    body = why.detail;
+  } else if (!why.detail.empty()) {
+    (text += ": ") += why.detail;
+    body = text;
+  }
+  const std::array<std::string_view, 4> parts{
+      "HTTP/1.1 ", text, "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n", body};
+  deadline_in(bounds().body_stall);
+  co_await write_parts(parts);
   co_await linger(goodbye);
-  co_return false;
 }
 
 awaitable<bool> connection::send(const response& r) {

@@ -42,7 +42,7 @@ class connection final : public call, public std::enable_shared_from_this<connec
   awaitable<void> run();
   awaitable<bool> serve();
   awaitable<bool> read_header();
-  awaitable<bool> refuse(int status, std::string_view detail = {});
+  awaitable<void> refuse(request_parser::refusal why);
   awaitable<bool> send(const response& r);
   awaitable<bool> finish(const response& r);
   awaitable<void> discard_body();

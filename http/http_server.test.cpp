@@ -142,7 +142,18 @@ TEST_CASE("malformed requests are answered 400 and end the connection") {
   using namespace std::string_literals;
   for (const auto& bytes : {
            "NONSENSE\r\n\r\n"s,
-           "GET /hello HTTP/9.9\r\n\r\n"s,
+           "GET /hello HTTP/1.10\r\nHost: d\r\n\r\n"s,
+           "GET /hello\r\nHost: d\r\n\r\n"s,
+           "GET /hello http/1.1\r\nHost: d\r\n\r\n"s,
+           "GET /hello HTTP/1.1\r\r\nHost: d\r\n\r\n"s,
+           "GET /hello HTTP/1.1\r\nHost: d\r\nX: a\rb\r\n\r\n"s,
+           "GET /hello HTTP/1.1\r\nHost: d\r\nhost: d\r\n\r\n"s,
+           "GET /hello HTTP/1.1\r\nHost: a/b\r\n\r\n"s,
+           "POST /echo HTTP/1.1\r\nHost: d\r\nContent-Length: 3, 3\r\n\r\nabc"s,
+           "POST /echo HTTP/1.1\r\nHost: d\r\nContent-Length: 9223372036854775808\r\n\r\nabc"s,
+           "POST /echo HTTP/1.1\r\nHost: d\r\nContent-Length: 18446744073709551615\r\n\r\nabc"s,
+           "POST /echo HTTP/1.1\r\nHost: d\r\nContent-Length: +3\r\n\r\nabc"s,
+           "POST /echo HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n"s,
            "GET /he llo HTTP/1.1\r\nHost: d\r\n\r\n"s,
            "GET /hello HTTP/1.1\r\n\r\n"s,
            "GET /hello HTTP/1.1\r\nHost: d\r\nBad\x01Name: x\r\n\r\n"s,
@@ -163,6 +174,65 @@ TEST_CASE("malformed requests are answered 400 and end the connection") {
   client c(s.address());
   CHECK(c.request(get("/things/%00/json")).body == "GET /things/\0/json [\0] 1.51"s);
   CHECK(c.request(get("/hello?q=%ff%fe%00")).status == 200);
+}
+
+// What Go's server sends, to the byte, and nothing of what came behind is taken for a request.
+TEST_CASE("what is no HTTP/1 of ours is refused in Go's words and ends the connection") {
+  const test_server s;
+  const auto refusal = [&](const std::string& bytes) {
+    client c(s.address());
+    c.send(bytes + get("/hello?q=smuggled"));
+    return c.rest();
+  };
+  const auto words = [](std::string_view status, std::string_view body) {
+    return "HTTP/1.1 " + std::string(status) +
+           "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n" + std::string(body);
+  };
+  for (const auto* coding : {"identity", "gzip", "gzip, chunked", "chunked, gzip", "chunked, chunked", "\"chunked\"",
+                             "chunked;x=1", "", "xchunked", ",chunked", "chunked,", "identity, chunked",
+                             "chunked\r\nTransfer-Encoding: chunked", "identity\r\nTransfer-Encoding: chunked"}) {
+    INFO(coding);
+    CHECK(refusal("POST /echo HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: " + std::string(coding) +
+                  "\r\n\r\n3\r\nabc\r\n0\r\n\r\n") == words("501 Not Implemented", "Unsupported transfer encoding"));
+  }
+  constexpr std::string_view version = "505 HTTP Version Not Supported: unsupported protocol version";
+  for (const auto* other : {"HTTP/0.9", "HTTP/2.0", "HTTP/2.1", "HTTP/3.7", "HTTP/9.9"})
+    CHECK(refusal("GET /hello " + std::string(other) + "\r\n\r\n") == words(version, version));
+  CHECK(refusal("GET /hello HTTP/9.9\r\nHost: d\r\nbad\r\n\r\n") == words("400 Bad Request", "400 Bad Request"));
+  constexpr std::string_view missing = "400 Bad Request: missing required Host header";
+  CHECK(refusal("GET /hello HTTP/1.1\r\n\r\n") == words(missing, missing));
+  constexpr std::string_view malformed = "400 Bad Request: malformed Host header";
+  CHECK(refusal("GET /hello HTTP/1.0\r\nHost: a b\r\n\r\n") == words(malformed, malformed));
+  CHECK(refusal("GET /hello HTTP/1.1\r\nHost: d\r\nHost: e\r\n\r\n") == words("400 Bad Request", "400 Bad Request"));
+  const auto expectation = refusal("GET /hello HTTP/1.1\r\nHost: d\r\nExpect: more\r\n\r\n");
+  CHECK(expectation.starts_with("HTTP/1.1 417 Expectation Failed\r\n"));
+  CHECK(expectation.ends_with("Content-Length: 0\r\nConnection: close\r\n\r\n"));
+  client tls(s.address());
+  tls.send("\x16\x03\x01");
+  CHECK(tls.receive().status == 400);
+}
+
+TEST_CASE("what Go's server takes is taken: bare line feeds, HTTP/1.2, one length twice") {
+  const test_server s;
+  client c(s.address());
+  CHECK(c.request("GET /hello?q=1 HTTP/1.1\nHost: d\n\n").body == "hello 1");
+  CHECK(c.request("GET /hello?q=2 HTTP/1.1\r\nHost: d\nX: a\n folded\r\n\n").body == "hello 2");
+  CHECK(c.request("POST /echo HTTP/1.1\nHost: d\nContent-Length: 3\n\n\na\n").body == "\na\n");
+  CHECK(c.request("GET /hello?q=3 HTTP/1.2\r\nHost: d\r\n\r\n").body == "hello 3");
+  CHECK(c.request("POST /echo HTTP/1.1\r\nHost: d\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc").body == "abc");
+  CHECK(c.request("POST /echo HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: Chunked\r\n\r\n1\r\na\r\n0\r\n\r\n").body ==
+        "a");
+  CHECK(c.request("GET /hello?q=4 HTTP/1.1\r\nHost:\r\n\r\n").body == "hello 4");
+  c.send("GET /hello?q=5 HTTP/1.1\r");
+  c.send("\nHost: d\r\n\r");
+  c.send("\n");
+  CHECK(c.receive().body == "hello 5");
+  CHECK(c.request("POST /echo HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n1\na\r\n0\r\n\r\n").status ==
+        400);
+  client old(s.address());
+  old.send("POST /echo HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n" +
+           get("/hello?q=smuggled"));
+  CHECK(old.rest().find("smuggled") == std::string::npos);
 }
 
 TEST_CASE("headers are bounded") {

@@ -1,4 +1,6 @@
-// Beast's HTTP/1 parser without its sockets: fed with bytes, fills a request. Beast stays in the .cpp.
+// Beast's HTTP/1 parser without its sockets: fed with bytes, fills a request. Beast stays in the .cpp. Around it is
+// what Go's server does and Beast does not: lines that end with a bare line feed, HTTP/1.2, what is refused in its
+// words.
 #pragma once
 #include <memory>
 #include <string>
@@ -14,7 +16,7 @@ class request_parser {
   ~request_parser();
 
   enum class progress : uint8_t { more, done, bad };
-  /// Reads the request line and header fields. `used` bytes of `data` are consumed.
+  /// Reads the request line and header fields. `used` bytes of `data` are consumed: whole lines.
   progress read_header(std::string_view data, size_t& used);
   /// After the header: appends decoded bytes of the body to `out` until about `most` bytes are there or `data` is used
   /// up. `done`: the whole message has been read.
@@ -23,7 +25,12 @@ class request_parser {
   bool complete() const;  ///< header and body
   bool keep_alive() const;
   bool http_1_0() const;
-  int refusal() const;  ///< after bad: 400 or 431
+
+  struct refusal {
+    int status = 400;
+    std::string_view detail;  ///< behind the reason
+  };
+  refusal why() const;  ///< after read_header's bad
 
  private:
   struct state;

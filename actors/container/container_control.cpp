@@ -206,14 +206,14 @@ caf::result<void> container::restart(const restart_container& request) {
 
 void container::try_restart(const restart_container& request, unit_promise promise) {
   const auto signal = signal_named(request.signal, stop_signal_of(record_));
-  if (!signal) {
-    promise.deliver(to_caf(signal.error()));
-    return;
-  }
   switch (record_.state.status) {
     case container_status::running:
     case container_status::paused:
     case container_status::stopping:
+      if (!signal) {
+        promise.deliver(to_caf(signal.error()));
+        return;
+      }
       record_.start_wanted = true;
       begin_stop(*signal, stop_timeout_of(record_, request.timeout),
                  [this, promise](const caf::error&) { start_again(promise); });
@@ -375,7 +375,9 @@ caf::result<void> container::rename(const rename_container& request) {
     promise.deliver(caf_error(errc::invalid_argument, "Renaming a container with the same name as its current name"));
     return promise;
   }
-  if (auto valid = model::check_container_name(request.name); !valid) {
+  // Docker puts the slash before it looks at the name.
+  const std::string with_slash = request.name[0] == '/' ? request.name : '/' + request.name;
+  if (auto valid = model::check_container_name(with_slash); !valid) {
     promise.deliver(to_caf(valid.error().wrap("Error when allocating new name")));
     return promise;
   }

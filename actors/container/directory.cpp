@@ -18,17 +18,16 @@ std::shared_ptr<const std::string> inspect_view::text(const model::container_rec
 
 result<container_entry> directory::find(std::string_view name) const {
   const std::string key(name);
+  if (key.empty()) return fail(errc::invalid_argument, "invalid name or ID supplied: \"\"");
   if (const auto found = by_id_.find(key); found != by_id_.end()) return found->second;
-  const std::string bare = !key.empty() && key[0] == '/' ? key.substr(1) : key;
+  const std::string bare = key[0] == '/' ? key.substr(1) : key;
   if (const auto found = id_by_name_.find(bare); found != id_by_name_.end()) return by_id_.at(found->second);
-  if (!key.empty()) {
-    const auto first = by_id_.lower_bound(key);
-    if (first != by_id_.end() && first->first.compare(0, key.size(), key) == 0) {
-      const auto second = std::next(first);
-      if (second != by_id_.end() && second->first.compare(0, key.size(), key) == 0)
-        return fail(errc::invalid_argument, "multiple IDs found with provided prefix: " + key);
-      return first->second;
-    }
+  const auto first = by_id_.lower_bound(key);
+  if (first != by_id_.end() && first->first.compare(0, key.size(), key) == 0) {
+    const auto second = std::next(first);
+    if (second != by_id_.end() && second->first.compare(0, key.size(), key) == 0)
+      return fail(errc::invalid_argument, "multiple IDs found with provided prefix: " + key);
+    return first->second;
   }
   return fail(errc::not_found, "No such container: " + key);
 }

@@ -26,7 +26,8 @@ TEST_CASE("containers are found by id, name and unique prefix, an exact name bef
   CHECK(d->find("aa1")->record->id == "bb33");
   CHECK(d->find("aa").error().message() == "multiple IDs found with provided prefix: aa");
   CHECK(d->find("zz").error().message() == "No such container: zz");
-  CHECK(d->find("").error().code() == errc::not_found);
+  CHECK(d->find("").error().message() == "invalid name or ID supplied: \"\"");
+  CHECK(d->find("").error().code() == errc::invalid_argument);
   auto renamed = d->with(entry("aa11", "www"));
   CHECK_FALSE(renamed->find("web"));
   CHECK(renamed->find("www"));

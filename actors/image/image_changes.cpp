@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "actors/model/signals.hpp"
 #include "actors/model/timestamp.hpp"
 #include "persistence/base/text.hpp"
 
@@ -236,7 +237,10 @@ result<void> apply(json& config, const std::string& change) {
                                                              "HEALTHCHECK", "LABEL",      "ONBUILD", "STOPSIGNAL",
                                                              "USER",        "VOLUME",     "WORKDIR"};
   if (std::find(known.begin(), known.end(), keyword) == known.end())
-    return bad(keyword + " is not a valid change command");
+    return bad(line.substr(0, space) + " is not a valid change command");
+  const bool takes_one = keyword == "USER" || keyword == "STOPSIGNAL" || keyword == "WORKDIR";
+  if (takes_one && (rest.empty() || (keyword == "STOPSIGNAL" && words_of(rest).size() != 1)))
+    return bad(keyword + " requires exactly one argument");
   if (rest.empty()) return bad(keyword + " requires at least one argument");
   if (keyword == "CMD")
     config["Cmd"] = as_command(rest);
@@ -244,9 +248,11 @@ result<void> apply(json& config, const std::string& change) {
     config["Entrypoint"] = as_command(rest);
   else if (keyword == "USER")
     config["User"] = unquote(rest);
-  else if (keyword == "STOPSIGNAL")
-    config["StopSignal"] = unquote(rest);
-  else if (keyword == "WORKDIR")
+  else if (keyword == "STOPSIGNAL") {
+    auto signal = unquote(rest);
+    ARCA_CHECK(model::parse_signal(signal));
+    config["StopSignal"] = std::move(signal);
+  } else if (keyword == "WORKDIR")
     config["WorkingDir"] = join_path(config.value("WorkingDir", std::string()), unquote(rest));
   else if (keyword == "EXPOSE")
     return expose(config, rest);
@@ -275,14 +281,17 @@ result<void> apply(json& config, const std::string& change) {
 
 result<void> apply_changes(nlohmann::json& config, const std::vector<std::string>& changes) {
   if (!config.is_object()) config = json::object();
+  bool none = !changes.empty();
   for (const auto& change : changes) {
     // One parameter may hold several lines.
     for (const auto& line : split(change, '\n')) {
       const auto text = trim(line);
       if (text.empty() || text.starts_with('#')) continue;
+      none = false;
       ARCA_CHECK(apply(config, text));
     }
   }
+  if (none) return bad("file with no instructions");
   return {};
 }
 

@@ -143,7 +143,7 @@ TEST_CASE("Dockerfile changes") {
                                                                       {"WorkingDir", "/srv"},
                                                                       {"Volumes", {{"/data", json::object()}}}}));
   CHECK(apply({"FROBNICATE x"}) == "FROBNICATE is not a valid change command");
-  CHECK(apply({"run x"}) == "RUN is not a valid change command");
+  CHECK(apply({"run x"}) == "run is not a valid change command");
   CHECK(apply({"CMD echo hi"}) == R"({"Cmd":["/bin/sh","-c","echo hi"]})");
   CHECK(apply({"ENV A one two"}) == R"({"Env":["A=one two"]})");
   CHECK(apply({"ENV A=\"x y\" B='z'", "ENV A=2"}) == R"({"Env":["A=2","B=z"]})");
@@ -152,7 +152,15 @@ TEST_CASE("Dockerfile changes") {
   CHECK(apply({"EXPOSE x"}) == "invalid containerPort: x");
   CHECK(json::parse(apply({"HEALTHCHECK --interval=5s --retries=3 CMD curl -f x"}))["Healthcheck"] ==
         json({{"Interval", 5'000'000'000}, {"Retries", 3}, {"Test", {"CMD-SHELL", "curl -f x"}}}));
-  CHECK(apply({"ENV"}) == "ENV requires at least one argument");
+  CHECK(apply({"env"}) == "ENV requires at least one argument");
+  CHECK(apply({"USER"}) == "USER requires exactly one argument");
+  CHECK(apply({"WORKDIR"}) == "WORKDIR requires exactly one argument");
+  CHECK(apply({"STOPSIGNAL a b"}) == "STOPSIGNAL requires exactly one argument");
+  CHECK(apply({"STOPSIGNAL bogus"}) == "invalid signal: bogus");
+  CHECK(apply({"STOPSIGNAL 9"}) == R"({"StopSignal":"9"})");
+  CHECK(apply({""}) == "file with no instructions");
+  CHECK(apply({"", "# x\n "}) == "file with no instructions");
+  CHECK(apply({}) == "{}");
 }
 
 TEST_CASE("platforms in queries") {
@@ -163,4 +171,9 @@ TEST_CASE("platforms in queries") {
         "failed to parse platform: invalid character 'l' looking for beginning of value");
   CHECK(read_platform_json(R"({"os":"linux","architecture":"arm64"})")->architecture == "arm64");
   CHECK(read_platform_json("")->empty());
+  CHECK(read_platform_json("null").error().message() == "both OS and Architecture must be provided");
+  CHECK(read_platform_json("[]").error().message() ==
+        "failed to parse platform: json: cannot unmarshal array into Go value of type v1.Platform");
+  CHECK(read_platform_json(R"({"os":5})").error().message() ==
+        "failed to parse platform: json: cannot unmarshal number into Go struct field Platform.os of type string");
 }

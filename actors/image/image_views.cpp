@@ -146,15 +146,11 @@ result<images::platform> read_platform(const std::string& text) {
 result<images::platform> read_platform_json(const std::string& text) {
   images::platform out;
   if (text.empty()) return out;
-  const auto document = json::parse(text, nullptr, false);
-  if (document.is_discarded()) {
-    const auto why = model::go::unmarshal(text, model::go::string_map);  // for Go's words
-    return fail(errc::invalid_argument, "failed to parse platform: " + (why ? "invalid JSON" : why.error().message()));
-  }
-  if (!document.is_object()) return fail(errc::invalid_argument, "failed to parse platform: it is not a JSON object");
-  out.os = text_of(document, "os");
-  out.architecture = text_of(document, "architecture");
-  out.variant = text_of(document, "variant");
+  const auto document = model::go::unmarshal(text, model::go::platform);
+  if (!document) return fail(document.error().wrap("failed to parse platform"));
+  out.os = text_of(*document, "os");
+  out.architecture = text_of(*document, "architecture");
+  out.variant = text_of(*document, "variant");
   if (out.os.empty() || out.architecture.empty())
     return fail(errc::invalid_argument, "both OS and Architecture must be provided");
   return out;

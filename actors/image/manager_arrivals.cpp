@@ -297,6 +297,8 @@ caf::result<stream_id> image_manager::import(const import_image& q) {
   images::import_options options;
   auto platform = read_platform(q.platform);
   if (!platform) return to_caf(platform.error());
+  if (!platform->os.empty() && platform->os != "linux")
+    return caf_error(errc::invalid_argument, "operating system is not supported");
   options.target = *platform;
   options.message = q.message.empty() ? "Imported from " + q.source : q.message;
   options.docker_version = model::engine_version;
@@ -396,7 +398,7 @@ result<std::vector<images::saved_image>> image_manager::resolve_saved(const save
     for (const auto& n : all) ARCA_CHECK(add(*catalog_.by_name(n), &n));
     if (!all.empty()) continue;
     if (!found) {
-      if (found.error().code() != errc::not_found) return fail(found.error());
+      if (found.error().code() != errc::not_found) return fail(errc::internal, found.error().message());
       return fail(errc::not_found, "No such image: " + text);
     }
     ARCA_CHECK(add(**found, name && catalog_.by_name(*name) == *found ? &*name : nullptr));

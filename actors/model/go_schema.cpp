@@ -405,8 +405,13 @@ constexpr schema container_summary = object("container.Summary", summary_fields)
 
 // Volumes, networks, registries
 namespace {
-constexpr field volume_create_fields[] = {
-    {"Driver", &string_type}, {"DriverOpts", &string_map}, {"Labels", &string_map}, {"Name", &string_type}};
+constexpr schema cluster_volume = object("volume.ClusterVolumeSpec", {});  // that it is there is enough
+constexpr schema cluster_volume_pointer = pointer(cluster_volume);
+constexpr field volume_create_fields[] = {{"ClusterVolumeSpec", &cluster_volume_pointer, omit},
+                                          {"Driver", &string_type},
+                                          {"DriverOpts", &string_map},
+                                          {"Labels", &string_map},
+                                          {"Name", &string_type}};
 constexpr field ipam_config_fields[] = {{"Subnet", &string_type, omit},
                                         {"IPRange", &string_type, omit},
                                         {"Gateway", &string_type, omit},
@@ -439,12 +444,18 @@ constexpr field auth_fields[] = {{"username", &string_type, omit},      {"passwo
                                  {"auth", &string_type, omit},          {"email", &string_type, omit},
                                  {"serveraddress", &string_type, omit}, {"identitytoken", &string_type, omit},
                                  {"registrytoken", &string_type, omit}};
+constexpr field platform_fields[] = {{"architecture", &string_type},
+                                     {"os", &string_type},
+                                     {"os.version", &string_type, omit},
+                                     {"os.features", &string_slice, omit},
+                                     {"variant", &string_type, omit}};
 }  // namespace
 constexpr schema volume_create = object("volume.CreateOptions", volume_create_fields);
 constexpr schema network_create = object("network.CreateRequest", network_create_fields);
 constexpr schema network_connect = object("network.ConnectOptions", connect_fields);
 constexpr schema network_disconnect = object("network.DisconnectOptions", disconnect_fields);
 constexpr schema auth_config = object("registry.AuthConfig", auth_fields);
+constexpr schema platform = object("v1.Platform", platform_fields);
 
 namespace {
 // encoding/json's foldName: letters without case; the long s and the Kelvin sign fold to their letters.

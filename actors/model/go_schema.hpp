@@ -62,6 +62,7 @@ extern const schema network_create;      ///< network.CreateRequest
 extern const schema network_connect;     ///< network.ConnectOptions
 extern const schema network_disconnect;  ///< network.DisconnectOptions
 extern const schema auth_config;         ///< registry.AuthConfig
+extern const schema platform;            ///< v1.Platform of the OCI image specification
 
 /// The field a key names: exactly, else without regard to case as Go folds it. Null: unknown.
 const field* find_field(const schema& type, std::string_view key);

@@ -159,6 +159,17 @@ result<void> check_log_config(const json& log_config) {
   return {};
 }
 
+result<void> check_default_log_options(const std::string& driver, const options_map& options) {
+  if (driver == "none") return {};
+  log_options out;
+  out.driver = driver;
+  auto checked = check_log_config({{"Type", driver}, {"Config", options}});
+  if (checked)
+    if (auto made = file_options(std::move(out), options, json::object(), {}); !made) checked = fail(made.error());
+  if (!checked) return fail(checked.error().wrap("failed to set log opts"));
+  return {};
+}
+
 result<log_options> resolve_log_options(const json& log_config, const std::map<std::string, std::string>& defaults,
                                         const json& config, const log_tag_fields& fields,
                                         std::string_view default_driver) {

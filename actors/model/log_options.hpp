@@ -22,6 +22,10 @@ struct log_options {
 /// What Docker refuses at create (400): unknown driver, unknown option, mode, max-buffer-size.
 result<void> check_log_config(const json& log_config);
 
+/// The daemon's own default driver and options. Docker Engine finds unknown names when it starts; a value without sense
+/// is found as well here, where it would fail every start of a container.
+result<void> check_default_log_options(const std::string& driver, const std::map<std::string, std::string>& options);
+
 struct log_tag_fields {
   std::string id, name, image_id, image_name, command, daemon = "arca";
 };

@@ -12,6 +12,7 @@
 #include "actors/model/summary.hpp"
 #include "actors/model/timestamp.hpp"
 #include "actors/model/update.hpp"
+#include "actors/model/validation.hpp"
 
 namespace arca::model {
 namespace {
@@ -215,6 +216,54 @@ TEST_CASE("log options") {
   CHECK_FALSE(expand_log_tag("{{.Nope}}", fields));
   CHECK(*size_in_bytes("1.5k", 1024) == 1536);
   CHECK(*size_in_bytes("20 MiB", 1000) == 20'000'000);
+}
+
+// As Docker Engine 28.5.2 answered them.
+TEST_CASE("endpoint settings: every fault is told") {
+  const auto told = [](const char* endpoints) {
+    const auto checked = check_networking({{"EndpointsConfig", json::parse(endpoints)}});
+    return checked ? std::string() : checked.error().message();
+  };
+  const std::string no_subnet =
+      "user specified IP address is supported only when connecting to networks with user configured subnets";
+  CHECK(told(R"({"a":{"IPAMConfig":{"IPv4Address":"x"}}})") ==
+        "invalid config for network a: invalid endpoint settings:\ninvalid IPv4 address: x");
+  CHECK(told(R"({"a":{"IPAMConfig":{"IPv4Address":"x"}},"b":{"IPAMConfig":{"IPv4Address":"::","IPv6Address":"z"}}})") ==
+        "* invalid config for network a: invalid endpoint settings:\n\tinvalid IPv4 address: x\n"
+        "* invalid config for network b: invalid endpoint settings:\n\t* invalid IPv4 address: ::\n"
+        "\t* invalid IPv6 address: z");
+  CHECK(
+      told(R"({"a":null,"b":null})") ==
+      "* invalid config for network a: EndpointsConfig is nil\n* invalid config for network b: EndpointsConfig is nil");
+  CHECK(told(R"({"a":{"MacAddress":"zz","IPAMConfig":{"IPv4Address":"x"}}})") ==
+        "invalid config for network a: invalid MAC address zz");
+  CHECK(told(R"({"none":{"IPAMConfig":{"IPv4Address":"1.2.3.4","IPv6Address":"::1"}}})") ==
+        "invalid config for network none: invalid endpoint settings:\n"
+        "* user specified IP address is supported on user defined networks only\n* " +
+            no_subnet + "\n* " + no_subnet);
+  CHECK(told(R"({"bridge":{"IPAMConfig":{"IPv4Address":"0.0.0.0"}}})").ends_with("IP address 0.0.0.0"));
+  CHECK(told(R"({"bridge":{"IPAMConfig":{"IPv4Address":"x","IPv6Address":"::1"}}})") ==
+        "invalid config for network bridge: invalid endpoint settings:\n"
+        "* user specified IP address is supported on user defined networks only\n* invalid IPv4 address: x\n"
+        "* no configured subnet or ip-range contain the IP address x\n* " +
+            no_subnet);
+  CHECK(told(R"({"a":{"DriverOpts":{"com.docker.network.endpoint.sysctls":"net.ipv4.conf.IFNAME.x=1"}}})") ==
+        "sysctls of a network interface are not supported by Arca yet");
+  CHECK(told(R"({"a":{"Aliases":["x"],"IPAMConfig":{"LinkLocalIPs":["169.254.1.1"]}}})").empty());
+}
+
+TEST_CASE("default log options of the daemon") {
+  CHECK(check_default_log_options("json-file", {{"max-size", "20m"}, {"max-file", "5"}, {"compress", "true"}}));
+  CHECK(check_default_log_options("none", {{"max-size", "-1"}}));
+  const auto refusal = [](const char* key, const char* value) {
+    return check_default_log_options("json-file", {{key, value}}).error().message();
+  };
+  CHECK(refusal("max-size", "-1") == "failed to set log opts: invalid size: '-1'");
+  CHECK(refusal("max-size", "0") == "failed to set log opts: max-size must be a positive number");
+  CHECK(refusal("max-file", "0") == "failed to set log opts: max-file cannot be less than 1");
+  CHECK(refusal("nosuch", "1") == "failed to set log opts: unknown log opt 'nosuch' for json-file log driver");
+  CHECK(refusal("mode", "odd") == "failed to set log opts: logger: logging mode not supported: odd");
+  CHECK(refusal("tag", "{{.Nope}}").starts_with("failed to set log opts: template: "));
 }
 
 TEST_CASE("a start by the restart policy shows as a restart, one by a person does not") {

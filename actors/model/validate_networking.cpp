@@ -26,24 +26,49 @@ std::vector<std::string> problems_of(const std::string& network, const json& end
     if ((!is_ip4(address) && !is_ip6(address)) || unspecified(address))
       out.push_back("invalid link-local IP address: " + address);
   }
+  // The subnets of user defined networks are known when the container starts, and so is whether bridge has the address.
+  if (!is_user_defined(network)) {
+    constexpr auto no_subnet =
+        "user specified IP address is supported only when connecting to networks with user configured subnets";
+    if (!ip4.empty() && network_name_of(network) != "bridge")
+      out.emplace_back(no_subnet);
+    else if (!ip4.empty() && (!is_ip4(ip4) || unspecified(ip4)))
+      out.push_back("no configured subnet or ip-range contain the IP address " + ip4);
+    if (!ip6.empty()) out.emplace_back(no_subnet);
+  }
   return out;
+}
+
+// Docker's multierror: one text as it is, several as a list, those of several lines with their rest indented.
+std::string joined(const std::vector<std::string>& texts) {
+  if (texts.size() == 1) return texts[0];
+  std::string out;
+  for (const auto& text : texts) {
+    out += out.empty() ? "* " : "\n* ";
+    for (const char c : text) (out += c) += c == '\n' ? "\t" : "";
+  }
+  return out;
+}
+
+std::string problem_of(const std::string& network, const json& endpoint) {
+  if (!endpoint.is_object()) return "EndpointsConfig is nil";
+  if (const auto& mac = text_of(endpoint, "MacAddress"); !mac.empty() && !is_mac(mac))
+    return "invalid MAC address " + mac;
+  const auto problems = problems_of(network, endpoint);
+  return problems.empty() ? std::string() : "invalid endpoint settings:\n" + joined(problems);
 }
 
 }  // namespace
 
 result<void> check_networking(const json& networking) {
+  std::vector<std::string> texts;
   for (const auto& [network, endpoint] : object_of(networking, "EndpointsConfig").items()) {
-    if (!endpoint.is_object()) return refuse("no EndpointSettings for " + network);
-    const auto prefix = "invalid config for network " + network + ": ";
-    const auto problems = problems_of(network, endpoint);
-    if (!problems.empty()) {
-      std::string text = prefix + "invalid endpoint settings:";
-      for (const auto& problem : problems) text += (problems.size() > 1 ? "\n* " : "\n") + problem;
-      return refuse(text);
-    }
-    if (const auto& mac = text_of(endpoint, "MacAddress"); !mac.empty() && !is_mac(mac))
-      return refuse(prefix + "invalid MAC address " + mac);
+    const auto problem = problem_of(network, endpoint);
+    if (!problem.empty()) texts.push_back("invalid config for network " + network + ": " + problem);
+    if (!text_of(object_of(endpoint, "DriverOpts"), "com.docker.network.endpoint.sysctls").empty())
+      return fail(errc::unsupported, "sysctls of a network interface are not supported by Arca yet");
   }
+  if (!texts.empty()) return refuse(joined(texts));
   return {};
 }
 

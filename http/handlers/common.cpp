@@ -36,6 +36,8 @@ awaitable<result<std::string>> json_body(call& c) {
   if (c.req.content_length == 0) co_return std::string();
   auto body = co_await c.read_body(largest_json_body);
   if (!body) co_return fail(body.error().wrap("invalid JSON"));
+  // Docker decodes whatever may have come without a length; only a body known to be empty it takes for none.
+  if (body->empty()) co_return fail(errc::invalid_argument, "invalid JSON: got EOF while reading request body");
   co_return body;
 }
 

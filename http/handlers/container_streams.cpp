@@ -5,6 +5,7 @@
 #include <caf/send.hpp>
 #include <nlohmann/json.hpp>
 
+#include "actors/model/detach_keys.hpp"
 #include "actors/streams/byte_channel.hpp"
 #include "http/handlers/common.hpp"
 #include "http/head.hpp"
@@ -144,8 +145,11 @@ awaitable<response> container_logs(call& c) {
 awaitable<response> container_attach(call& c) {
   const auto& q = c.req.query;
   std::optional<error> refused;
+  const auto keys = model::parse_detach_keys(q.get("detachKeys"));
   const auto found = container_named(c);
-  if (!found) {
+  if (!keys) {
+    refused = keys.error();
+  } else if (!found) {
     refused = found.error();
   } else if (found->record->state.status == model::container_status::paused) {
     refused.emplace(errc::conflict, "container " + c.req.param + " is paused, unpause the container before attach");

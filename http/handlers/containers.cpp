@@ -60,6 +60,12 @@ awaitable<response> container_start(call& c) {
         "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24");
   if (!c.req.query.get("checkpoint").empty())
     co_return failed(errc::invalid_argument, "checkpoint is only supported in experimental mode");
+  if (!c.req.query.get("checkpoint-dir").empty()) {
+    const auto found = container_named(c);
+    if (!found) co_return error_response(found.error());
+    if (!model::shows_running(*found->record))
+      co_return failed(errc::forbidden, "custom checkpointdir is not supported");
+  }
   co_return done(co_await tell(c, start_container{}));
 }
 
@@ -86,7 +92,10 @@ awaitable<response> container_restart(call& c) {
   const auto found = container_named(c);
   if (!found) co_return error_response(found.error());
   const auto restarted = co_await ask_with_deadline(c, found->handle, std::move(m));
-  if (!restarted) co_return error_response(restarted.error().wrap("Cannot restart container " + c.req.param));
+  if (!restarted) {
+    const auto why = restarted.error().wrap("Cannot restart container " + c.req.param);
+    co_return failed(why.code() == errc::invalid_argument ? errc::internal : why.code(), why.message());
+  }
   co_return done(restarted);
 }
 

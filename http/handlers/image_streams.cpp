@@ -1,37 +1,13 @@
 // pull, import, load and save: archives and progress lines.
-#include <openssl/evp.h>
-
-#include <algorithm>
-
 #include "actors/streams/byte_channel.hpp"
 #include "http/handlers/common.hpp"
+#include "http/handlers/registry_auth.hpp"
 
 namespace arca::http {
 namespace {
 
 engine_context& context(call& c) {
   return engine_of(c).context();
-}
-
-// The JSON of X-Registry-Auth; empty for what is no base64, as Docker ignores it.
-std::string registry_auth(std::string_view header) {
-  std::string text(header);
-  std::replace(text.begin(), text.end(), '-', '+');
-  std::replace(text.begin(), text.end(), '_', '/');
-  size_t padding = 0;
-  while (!text.empty() && text.back() == '=') {
-    text.pop_back();
-    ++padding;
-  }
-  while (text.size() % 4 != 0) text += '=';
-  if (text.empty() || padding > 2 || text.size() > (64u << 10)) return {};
-  std::string out(text.size() / 4 * 3, '\0');
-  const int n = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
-  if (n < 0) return {};
-  const auto filler = std::count(text.end() - 3, text.end(), '=');
-  out.resize(static_cast<size_t>(n) - static_cast<size_t>(filler));
-  return out;
 }
 
 // The request's body as a stream of the engine.
@@ -49,6 +25,12 @@ awaitable<response> send_stream(call& c, result<stream_id> id, response head) {
   if (!co_await c.start(std::move(head))) opened->output->abort();
   const auto copied = co_await c.copy(opened->output);
   co_return copied ? response::sent() : response::broken();
+}
+
+result<std::string> one_platform(call& c) {
+  if (c.req.query.all("platform").size() > 1)
+    return fail(errc::invalid_argument, "multiple platform parameters not supported");
+  return c.req.query.get("platform");
 }
 
 response tar_head() {
@@ -83,18 +65,22 @@ awaitable<response> image_create(call& c) {
 }
 
 awaitable<response> image_load(call& c) {
+  auto platform = one_platform(c);
+  if (!platform) co_return error_response(platform.error());
   load_images m;
   m.quiet = c.req.query.flag_or("quiet", true);
-  m.platform = c.req.query.get("platform");
+  m.platform = std::move(*platform);
   m.input = open_input(c);
   co_return co_await send_stream(c, co_await ask_with_deadline(c, context(c).images, std::move(m)),
                                  response::json(200, ""));
 }
 
 awaitable<response> image_save(call& c) {
+  auto platform = one_platform(c);
+  if (!platform) co_return error_response(platform.error());
   save_images m;
   m.references = c.req.param.empty() ? c.req.query.all("names") : std::vector<std::string>{c.req.param};
-  m.platform = c.req.query.get("platform");
+  m.platform = std::move(*platform);
   co_return co_await send_stream(c, co_await ask_with_deadline(c, context(c).images, std::move(m)), tar_head());
 }
 

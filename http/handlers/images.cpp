@@ -109,6 +109,8 @@ awaitable<response> image_tag(call& c) {
 }
 
 awaitable<response> image_remove(call& c) {
+  if (c.req.param.find_first_not_of(" \t\r\n") == std::string::npos)
+    co_return failed(errc::invalid_argument, "image name cannot be blank");
   remove_image m;
   m.reference = c.req.param;
   m.force = c.req.query.flag("force");

@@ -5,6 +5,7 @@
 #include "actors/model/go_json.hpp"
 #include "actors/model/go_schema.hpp"
 #include "http/handlers/common.hpp"
+#include "http/handlers/handlers.hpp"
 
 namespace arca::http {
 namespace {
@@ -21,6 +22,10 @@ std::map<std::string, std::string> string_map(const nlohmann::json& object) {
   return all;
 }
 
+response volume_without_name() {
+  return failed(errc::not_found, "get: no such volume");
+}
+
 }  // namespace
 
 awaitable<response> volume_list(call& c) {
@@ -30,6 +35,7 @@ awaitable<response> volume_list(call& c) {
 }
 
 awaitable<response> volume_inspect(call& c) {
+  if (c.req.param.empty()) co_return volume_without_name();
   inspect_volume m;
   m.name = c.req.param;
   co_return document(co_await ask_with_deadline(c, manager(c), std::move(m)));
@@ -40,6 +46,7 @@ awaitable<response> volume_create(call& c) {
   if (!body) co_return error_response(body.error());
   const auto options = model::go::decode(*body, model::go::volume_create);
   if (!options) co_return error_response(options.error());
+  if (!(*options)["ClusterVolumeSpec"].is_null()) co_return co_await no_swarm_manager(c);
   arca::create_volume m;
   m.name = options->value("Name", std::string());
   m.driver = options->value("Driver", std::string());
@@ -53,6 +60,7 @@ awaitable<response> volume_create(call& c) {
 }
 
 awaitable<response> volume_remove(call& c) {
+  if (c.req.param.empty()) co_return volume_without_name();
   remove_volume m;
   m.name = c.req.param;
   m.force = c.req.query.flag("force");

@@ -32,8 +32,8 @@ struct load_progress {
 };
 
 struct load_options {
-  platform wanted;                      ///< of an index with several; empty: this machine's, else the only one
-  uint64_t max_document = 16u << 20;    ///< bytes of one JSON document
+  platform wanted;                    ///< others are passed over; empty: of an index this machine's, else the only one
+  uint64_t max_document = 16u << 20;  ///< bytes of one JSON document
   uint64_t max_documents = 256u << 20;  ///< of all JSON documents and unclaimed small members together
   uint64_t max_spool = uint64_t{256} << 30;
   std::function<void(const load_progress&)> on_progress;

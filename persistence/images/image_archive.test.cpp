@@ -117,6 +117,34 @@ int left_over(const test::scratch_store& s) {
 
 }  // namespace
 
+TEST_CASE("images for another platform than the wanted are passed over") {
+  const made_image amd({layer("a")}), arm({layer("b")}, "arm64");
+  const auto manifest = [](const made_image& image, const std::string& tag) {
+    return json::parse(manifest_json(image, {image.hex() + "/layer.tar"}, json::array({tag})))[0];
+  };
+  const std::string tar = tar_builder()
+                              .file(amd.hex() + "/layer.tar", amd.layers[0])
+                              .file(arm.hex() + "/layer.tar", arm.layers[0])
+                              .file(amd.hex() + ".json", amd.config)
+                              .file(arm.hex() + ".json", arm.config)
+                              .file("manifest.json", json::array({manifest(amd, "a:1"), manifest(arm, "a:2")}).dump())
+                              .done();
+  test::scratch_store s;
+  images::load_options options;
+  options.wanted = {"linux", "arm64", ""};
+  const auto loaded = load(s, tar, options);
+  REQUIRE(loaded);
+  REQUIRE(loaded->size() == 1);
+  CHECK(loaded->front().repo_tags == std::vector<std::string>{"a:2"});
+  CHECK_FALSE(s.store->find(digest_of(amd.layers[0])));
+  options.wanted = {"linux", "s390x", ""};
+  const auto none = load(s, tar, options);
+  REQUIRE_FALSE(none);
+  CHECK(none.error().message() == "no suitable image found for platform linux/s390x");
+  CHECK(load(s, tar)->size() == 2);
+  CHECK(left_over(s) == 0);
+}
+
 TEST_CASE("what the store has is not unpacked again, whatever its member is called") {
   const made_image image({layer("a"), layer("b")});
   oci_blobs oci;

@@ -25,9 +25,17 @@ class loader {
   result<std::vector<loaded_image>> run(const archive::byte_source& source) {
     auto done = [&]() -> result<void> {
       ARCA_CHECK(members_.read(source));
-      if (const auto* manifest = members_.document("manifest.json")) return docker(*manifest);
-      if (const auto* index = members_.document("index.json")) return oci(*index);
-      return missing("repositories");
+      if (const auto* manifest = members_.document("manifest.json")) {
+        ARCA_CHECK(docker(*manifest));
+      } else if (const auto* index = members_.document("index.json")) {
+        ARCA_CHECK(oci(*index));
+      } else {
+        return missing("repositories");
+      }
+      // Docker Engine says nothing, and the user finds no image.
+      if (images_.empty() && passed_over_)
+        return fail(errc::not_found, "no suitable image found for platform " + to_string(options_.wanted));
+      return {};
     }();
     if (done) return std::move(images_);
     for (auto chain = committed_.rbegin(); chain != committed_.rend(); ++chain)
@@ -121,8 +129,8 @@ class loader {
       ARCA_TRY(found, choose(d, seen));
       if (!found.empty()) return found;
     }
-    if (options_.wanted.empty()) return std::string();
-    return fail(errc::not_found, "no suitable image found for platform " + to_string(wanted));
+    passed_over_ = passed_over_ || !options_.wanted.empty();
+    return std::string();
   }
 
   static int rank(const descriptor& d, const platform& wanted) {
@@ -155,6 +163,10 @@ class loader {
 
   result<void> add(const std::string& config, const config_summary& summary, const std::vector<std::string>& names,
                    std::vector<std::string> tags, const std::string& manifest_digest) {
+    if (!options_.wanted.empty() && !matches(options_.wanted, summary.runs_on)) {
+      passed_over_ = true;
+      return {};
+    }
     loaded_image image;
     image.config = config;
     image.id = digest_of(config);
@@ -210,6 +222,7 @@ class loader {
   std::string data_root_, folder_;
   std::vector<loaded_image> images_;
   std::vector<std::string> committed_;
+  bool passed_over_ = false;  ///< an image for another platform
 };
 
 }  // namespace

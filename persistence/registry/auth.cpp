@@ -22,23 +22,6 @@ std::string base64(std::string_view text) {
   return out;
 }
 
-std::string from_base64(std::string_view text) {
-  std::string out;
-  uint32_t bits = 0;
-  int count = 0;
-  for (const char c : text) {
-    const auto value = alphabet.find(c == '-' ? '+' : c == '_' ? '/' : c);
-    if (value == std::string_view::npos) break;
-    bits = bits << 6 | static_cast<uint32_t>(value);
-    count += 6;
-    if (count >= 8) {
-      count -= 8;
-      out += static_cast<char>(bits >> count & 255);
-    }
-  }
-  return out;
-}
-
 // One token of RFC 9110.
 size_t token_end(std::string_view text, size_t at) {
   while (at < text.size() && (std::isalnum(static_cast<unsigned char>(text[at])) != 0 ||
@@ -111,13 +94,6 @@ credentials parse_credentials(const std::string& json_text) {
   out.identity_token = text("identitytoken");
   out.registry_token = text("registrytoken");
   out.server_address = text("serveraddress");
-  if (out.username.empty() && out.password.empty()) {
-    const auto pair = from_base64(text("auth"));
-    if (const auto colon = pair.find(':'); colon != std::string::npos) {
-      out.username = pair.substr(0, colon);
-      out.password = pair.substr(colon + 1);
-    }
-  }
   // A line break here would be a header of the caller's choice.
   for (const auto* s : {&out.registry_token, &out.identity_token})
     if (s->find_first_of("\r\n") != std::string::npos) return {};

@@ -393,6 +393,23 @@ class Tools(unittest.TestCase):
         self.assertNotEqual(r.returncode, 0)
         self.assertIn(b"in use by another arca daemon", r.stderr)
 
+    def test_default_log_options_without_sense_end_the_daemon(self):
+        from arca_engine import BIN
+        for flags, config, told in ((["--log-opt", "max-size=-1"], {}, "failed to set log opts: invalid size: '-1'"),
+                                    ([], {"log-opts": {"max-size": "-1"}}, "failed to set log opts: invalid size: '-1'"),
+                                    (["--log-opt", "nosuch=1"], {}, "unknown log opt 'nosuch' for json-file log driver"),
+                                    (["--log-driver", "nosuch"], {}, "log-driver")):
+            folder = ENGINE.dir + "/refused"
+            os.makedirs(folder, exist_ok=True)
+            with open(folder + "/config.json", "w") as f:
+                json.dump(config, f)
+            r = subprocess.run([BIN + "/arca", "daemon", "start", "--foreground", "--config", folder + "/config.json", "--data-root",
+                                folder + "/data", "--run-root", folder + "/run", "--socket-path", folder + "/a.sock", *flags],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20)
+            self.assertNotEqual(r.returncode, 0, flags)
+            self.assertIn(told, r.stderr.decode())
+            self.assertFalse(os.path.exists(folder + "/a.sock"))
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=1)

@@ -6,6 +6,7 @@ import random
 import socket
 import sys
 import unittest
+import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from arca_engine import Engine, busybox_archive  # noqa: E402
@@ -67,7 +68,7 @@ class Nonsense(unittest.TestCase):
             self.assertTrue(status < 500 or b"strconv" in answer, (path, status, answer[:200]))
 
     def test_broken_http(self):
-        for data in (b"\0\0\0\0", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"POST /containers/create HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        for data in (b"\0\0\0\0", b"GET\r\n\r\n", b"POST /containers/create HTTP/1.1\r\nContent-Length: x\r\n\r\n",
                      b"POST /containers/create HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b"GET /" + b"a" * 200000,
                      b"GET /_ping HTTP/1.1\r\n" + b"X: " + b"y" * 200000 + b"\r\n\r\n",
                      b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
@@ -75,6 +76,54 @@ class Nonsense(unittest.TestCase):
             answer = self.raw(data)
             if answer:
                 self.assertNotIn(answer.split(b" ")[1][:1], (b"5", b"2"), (data[:60], answer[:200]))
+
+    # Each answer is Docker Engine 28.5.2's.
+    def test_what_docker_says(self):
+        self.e.json("POST", "/containers/create?name=odd", {"Image": "busybox", "Cmd": ["sleep", "1000"]}, 201)
+        self.e.json("POST", "/containers/create?name=other", {"Image": "busybox", "Cmd": ["sleep", "1000"]}, 201)
+        platform = urllib.parse.quote('{"os": "linux", "architecture": "arm64"}')
+        nothing = iter([])  # is sent in chunks
+
+        def told(method, path, body):
+            headers = {"Content-Type": "application/json"} if body is nothing else {}
+            status, _, answer = self.e.http(method, path, body, headers)
+            return status, json.loads(answer).get("message") if answer else None
+        for method, path, body, expected in (
+                ("POST", "/containers/odd/restart?signal=bogus", None, (204, None)),
+                ("POST", "/containers/odd/restart?signal=bogus", None, (500, "Cannot restart container odd: invalid signal: bogus")),
+                ("POST", "/containers/odd/stop?signal=bogus", None, (500, "cannot stop container: odd: invalid signal: bogus")),
+                ("POST", "/containers/odd/rename?name=_x", None, (400, "Error when allocating new name: Invalid container name "
+                                                                 "(/_x), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")),
+                ("POST", "/containers/odd/start?checkpoint-dir=x", None, (304, None)),
+                ("POST", "/containers/nosuch/start?checkpoint-dir=x", None, (404, "No such container: nosuch")),
+                ("POST", "/containers/other/start?checkpoint-dir=x", None, (403, "custom checkpointdir is not supported")),
+                ("DELETE", "/containers/", None, (400, 'invalid name or ID supplied: ""')),
+                ("DELETE", "/images/", None, (400, "image name cannot be blank")),
+                ("GET", "/volumes/", None, (404, "get: no such volume")),
+                ("DELETE", "/volumes/", None, (404, "get: no such volume")),
+                ("GET", "/images/get?names=", None, (500, "invalid reference format")),
+                ("GET", "/images/get?names=nosuch", None, (404, "No such image: nosuch")),
+                ("GET", "/images/get?platform=%s&platform=%s" % (platform, platform), None,
+                 (400, "multiple platform parameters not supported")),
+                ("POST", "/images/create?fromSrc=-&platform=windows", None, (400, "operating system is not supported")),
+                ("POST", "/images/create?fromSrc=-&changes=run%20x", None, (400, "run is not a valid change command")),
+                ("POST", "/volumes/create", {"ClusterVolumeSpec": {}},
+                 (503, 'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node '
+                  'to swarm and try again.')),
+                ("POST", "/volumes/create", nothing, (400, "invalid JSON: got EOF while reading request body"))):
+            self.assertEqual(told(method, path, body), expected, (method, path))
+        self.assertEqual(self.e.http("POST", "/containers/nosuch/attach?detachKeys=x-x")[2], b"Invalid detach keys (x-x) provided\r\n")
+        self.e.remove_everything()
+
+    def test_load_of_another_platform(self):
+        with open(self.e.dir + "/busybox.tar", "rb") as f:
+            archive = f.read()
+
+        def load(architecture):
+            platform = urllib.parse.quote(json.dumps({"os": "linux", "architecture": architecture}))
+            return json.loads(self.e.http("POST", "/images/load?platform=" + platform, archive, {"Content-Type": "application/x-tar"})[2])
+        self.assertEqual(load("s390x").get("error"), "no suitable image found for platform linux/s390x")
+        self.assertEqual(load("amd64").get("stream"), "Loaded image: busybox:latest\n")
 
     def test_random_bytes(self):
         rng = random.Random(7)

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "actors/engine.hpp"
+#include "actors/model/log_options.hpp"
 #include "http/listener.hpp"
 #include "http/server.hpp"
 #include "persistence/base/fs.hpp"
@@ -88,6 +89,8 @@ int run_daemon(const settings& config) {
   sigaddset(&ends, SIGHUP);
   ::pthread_sigmask(SIG_BLOCK, &ends, nullptr);
 
+  if (auto usable = model::check_default_log_options(config.log_driver, config.log_opts); !usable)
+    return failed(usable.error().wrap("failed to start daemon"));
   auto listeners = http::listeners_of(config);
   if (!listeners) return failed(listeners.error());
   actor_config caf_config;
