@@ -63,6 +63,7 @@ class container : public tracked<container_internal::base> {
   // ---- namespaces shared with others (container_pods.cpp)
   /// Whom it joins at this start, in Docker's words if it cannot.
   result<std::vector<joined_namespace>> find_donors();
+  result<void> find_links();
   result<void> choose_machine_beside(const directory& all);
   /// Others are in its network namespace, which so goes on without it.
   bool has_network_guests() const;

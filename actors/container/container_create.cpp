@@ -6,6 +6,7 @@
 #include "actors/container/files.hpp"
 #include "actors/model/create.hpp"
 #include "actors/model/mounts.hpp"
+#include "actors/model/networks.hpp"
 #include "actors/model/validate_vm.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/log.hpp"
@@ -85,6 +86,10 @@ void container::create_named(const std::string& name) {
     for (const auto& w : *warnings)
       if (w.is_string()) create_warnings_.push_back(w.get<std::string>());
   create_body_ = nullptr;
+  if (auto possible = model::check_network_count(record_.host_config, record_.networking); !possible) {
+    create_failed(possible.error());
+    return;
+  }
   const auto runtime = record_.host_config.value("Runtime", std::string());
   const bool named = runtime == "vm" || runtime == "namespace";
   record_.runtime = named ? runtime : vm::default_machine(s_.ctx.config.default_runtime, s_.ctx.vms->get()).kind;
@@ -98,6 +103,10 @@ void container::create_named(const std::string& name) {
     return;
   }
   plan_ = std::move(*plan);
+  if (std::any_of(plan_.begin(), plan_.end(), [](const auto& mount) { return mount.point.type == "image"; })) {
+    create_failed({errc::unsupported, "mounts of type \"image\" are not supported"});
+    return;
+  }
   const auto all = s_.directory.get();
   if (auto chosen = choose_machine_beside(*all); !chosen) {
     create_failed(chosen.error());

@@ -5,6 +5,14 @@
 namespace arca::model {
 namespace {
 
+constexpr const char* sysctls_option = "com.docker.network.endpoint.sysctls";
+
+bool is_interface_sysctl(const std::string& setting) {
+  const auto parts = split(setting, '.');
+  return parts.size() >= 5 && (parts[1] == "ipv4" || parts[1] == "ipv6" || parts[1] == "mpls") &&
+         lower(parts[3]) == "ifname";
+}
+
 bool unspecified(const std::string& address) {
   return address == "0.0.0.0" || address == "::";
 }
@@ -26,6 +34,11 @@ std::vector<std::string> problems_of(const std::string& network, const json& end
     if ((!is_ip4(address) && !is_ip6(address)) || unspecified(address))
       out.push_back("invalid link-local IP address: " + address);
   }
+  if (const auto& sysctls = text_of(object_of(endpoint, "DriverOpts"), sysctls_option); !sysctls.empty())
+    for (const auto& setting : split(sysctls, ','))
+      if (!is_interface_sysctl(setting))
+        out.push_back("unrecognised network interface sysctl '" + setting +
+                      "'; represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'");
   return out;
 }
 
@@ -43,6 +56,8 @@ result<void> check_networking(const json& networking) {
     }
     if (const auto& mac = text_of(endpoint, "MacAddress"); !mac.empty() && !is_mac(mac))
       return refuse(prefix + "invalid MAC address " + mac);
+    if (!text_of(object_of(endpoint, "DriverOpts"), sysctls_option).empty())
+      return fail(errc::unsupported, prefix + "driver option " + sysctls_option + " is not supported");
   }
   return {};
 }
