@@ -382,9 +382,7 @@ result<prepared> prepare(vm::machine& box, const order& o, const std::shared_ptr
   if (!made) return fail(made.error());
   if (!ready) {
     if (ready.error().code() == errc::timeout) return fail(ready.error());
-    return fail(
-        oci::runtime_error(oci::create_failed + ("unable to start container process: error during container init: " +
-                                                 ready.error().message())));
+    return fail(oci::init_error(ready.error().message()));
   }
 
   auto& stdio = out.request.stdio;

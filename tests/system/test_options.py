@@ -135,7 +135,7 @@ class Start(Case):
         self.refused("o such file or directory", *x, "/x/nointerpreter", code=1)
         self.refused("Cannot mkdir: /etc/passwd is not a directory", "-w", "/etc/passwd", "busybox", "true")
         self.assertEqual(self.created(Cmd=["/etc/passwd/x"])[0], 400)
-        self.assertEqual(self.created(HostConfig={"Sysctls": {"net.foo": "1"}})[0], 400)
+        self.refused("open /proc/sys/net/foo: no such file or directory", "--sysctl", "net.foo=1", "busybox", "true", code=127)
 
     def test_folder_of_an_exec(self):
         cid = ENGINE.docker("run", "-d", "busybox", "sleep", "1000").out.strip()

@@ -17,6 +17,12 @@ std::string reason_of(const std::string& text) {
   return lower(at == std::string::npos ? text : text.substr(at + 2));
 }
 
+/// Clients look for Go's spelling of an errno.
+std::string with_go_reason(const std::string& text) {
+  const auto reason = reason_of(text);
+  return text.substr(0, text.size() - reason.size()) + reason;
+}
+
 /// Between the n-th pair of back quotes.
 std::string quoted_part(const std::string& text, int n) {
   size_t at = 0;
@@ -62,6 +68,11 @@ error runtime_error(std::string words) {
   return {errc::internal, std::move(words)};
 }
 
+error init_error(const std::string& text) {
+  return runtime_error(create_failed +
+                       ("unable to start container process: error during container init: " + with_go_reason(text)));
+}
+
 error launch_error(const failed_launch& f) {
   const std::string prefix =
       (f.exec ? std::string(exec_failed) : std::string(create_failed)) + "unable to start container process: ";
@@ -84,8 +95,7 @@ error launch_error(const failed_launch& f) {
             init + "error setting rlimits for ready process: " + quoted_part(text, 0) + ": " + reason_of(text)};
   if (has(text, "sethostname: ")) return {errc::internal, init + "sethostname: " + reason_of(text)};
   if (text.empty()) return {errc::internal, init + "the launcher gave no reason"};
-  const auto reason = reason_of(text);  // clients look for Go's spelling of it
-  return runtime_error(init + text.substr(0, text.size() - reason.size()) + reason);
+  return runtime_error(init + with_go_reason(text));
 }
 
 }  // namespace arca::oci

@@ -22,6 +22,9 @@ struct failed_launch {
 /// settings were wrong (400, exit code 126 or 127; with a hint where something is no directory), else errc::internal.
 error runtime_error(std::string words);
 
+/// Something else than the launcher could not set the container up.
+error init_error(const std::string& text);
+
 /// errc::invalid_argument when the program cannot be run (Docker: 400, exit code 126 or 127), else errc::internal.
 error launch_error(const failed_launch& failed);
 

@@ -132,6 +132,11 @@ bool add_rule(scmp_filter_ctx ctx, uint32_t action, uint32_t default_action, con
   return true;
 }
 
+/// Go's name for it.
+std::string kind_of(const json& value) {
+  return value.is_boolean() ? "bool" : value.type_name();
+}
+
 /// The words of runc for the first name that it does not know.
 result<void> check_names(const json& evaluated) {
   static const std::set<std::string> actions = {"KILL",  "KILL_THREAD", "KILL_PROCESS", "ERRNO", "TRAP",
@@ -194,13 +199,13 @@ result<nlohmann::json> seccomp_of(std::string_view profile, const std::set<std::
       return wrong(std::string("invalid character '") + profile[first] + "' looking for beginning of value");
     return wrong("invalid JSON");
   }
-  if (document.is_null()) return json::object();
-  if (!document.is_object()) {
-    const std::string kind = document.is_boolean() ? "bool" : document.type_name();
-    return wrong("json: cannot unmarshal " + kind + " into Go value of type seccomp.Seccomp");
-  }
+  if (document.is_null() || document == json::object()) return json::object();
+  if (!document.is_object())
+    return wrong("json: cannot unmarshal " + kind_of(document) + " into Go value of type seccomp.Seccomp");
+  if (const auto& action = member(document, "defaultAction"); !action.is_string() && !action.is_null())
+    return wrong("json: cannot unmarshal " + kind_of(action) +
+                 " into Go struct field Seccomp.defaultAction of type specs.LinuxSeccompAction");
   const auto& rules = member(document, "syscalls");
-  if (text(document, "defaultAction").empty() && (!rules.is_array() || rules.empty())) return json::object();
   json out = {{"defaultAction", text(document, "defaultAction")}, {"syscalls", json::array()}};
   if (const auto value = integer(document, "defaultErrnoRet")) out["defaultErrnoRet"] = *value;
   if (auto flags = texts(document, "flags"); !flags.empty()) out["flags"] = std::move(flags);

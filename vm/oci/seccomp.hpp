@@ -17,7 +17,7 @@ std::string_view default_seccomp_profile();
 
 /// Evaluates conditions (capabilities, architecture, kernel). `profile` is the profile's JSON text: errc::internal
 /// "Decoding seccomp profile failed: …", or runc's words for an action or an architecture that it does not know. Empty
-/// for a profile without action and rules, which is no filter.
+/// for an empty profile, which is no filter.
 result<nlohmann::json> seccomp_of(std::string_view profile, const std::set<std::string>& caps, const host_limits& host);
 
 /// The BPF program of an evaluated profile as base64, for crun's annotation run.oci.seccomp_bpf_data; empty when it

@@ -61,6 +61,9 @@ TEST_CASE("profiles of users are decoded or refused") {
   CHECK(say(R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"BOGUS"}]})")
             .ends_with("string BOGUS is not a valid action for seccomp"));
   CHECK(say("{}").empty());
+  CHECK(say(R"({"DefaultAction":"SCMP_ACT_ERRNO"})").ends_with("string  is not a valid action for seccomp"));
+  CHECK(say(R"({"defaultAction":1})").find("cannot unmarshal number into Go struct field Seccomp.defaultAction") !=
+        std::string::npos);
   CHECK(say("{\"defaultAction\":").find("Decoding seccomp profile failed: ") == 0);
   CHECK(
       say(R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"name":"mkdir","names":["x"],"action":"SCMP_ACT_ERRNO"}]})")
