@@ -49,6 +49,7 @@ class container : public tracked<container_internal::base> {
   /// A start that no policy made: the back-off and the count of restarts begin anew.
   void start_afresh(done finished);
   void begin_start(done finished);
+  result<void> check_supported() const;
   void allocate_networks(done finished);
   void launch_in_machine(std::vector<endpoint> endpoints, std::vector<joined_namespace> joined, done finished);
   void launched(const machine_started& started, done finished);
@@ -63,6 +64,7 @@ class container : public tracked<container_internal::base> {
   // ---- namespaces shared with others (container_pods.cpp)
   /// Whom it joins at this start, in Docker's words if it cannot.
   result<std::vector<joined_namespace>> find_donors();
+  result<void> find_links();
   result<void> choose_machine_beside(const directory& all);
   /// Others are in its network namespace, which so goes on without it.
   bool has_network_guests() const;

@@ -413,15 +413,17 @@ caf::result<updated_container> container::update(const update_container& request
     promise.deliver(to_caf(changed.error().wrap("Cannot update container " + record_.id)));
     return promise;
   }
-  auto finish = [this, promise, host_config = *changed]() mutable {
+  updated_container answer;
+  for (const auto& warning : asked->at("Warnings")) answer.warnings.push_back(warning.get<std::string>());
+  auto finish = [this, promise, answer = std::move(answer), host_config = *changed]() mutable {
     record_.host_config = std::move(host_config);
-    save([this, promise](caf::error e) mutable {
+    save([this, promise, answer = std::move(answer)](caf::error e) mutable {
       if (e) {
         promise.deliver(std::move(e));
         return;
       }
       event("update");
-      promise.deliver(updated_container());
+      promise.deliver(std::move(answer));
     });
   };
   if (!lives) {

@@ -3,6 +3,7 @@
 
 #include "actors/container/container.hpp"
 #include "actors/container/restart_policy.hpp"
+#include "actors/model/networks.hpp"
 #include "actors/model/ports.hpp"
 #include "persistence/base/log.hpp"
 #include "persistence/base/text.hpp"
@@ -16,13 +17,8 @@ int start_failure_code(const error& why) {
   const auto has = [&](std::string_view part) { return text.find(part) != std::string::npos; };
   if (why.code() != errc::invalid_argument) return 128;
   if (has("permission denied")) return 126;
-  if (has("executable file not found") || has("no such file or directory")) return 127;
+  if (has("executable file not found") || has("no such file or directory") || has("not a directory")) return 127;
   return 128;
-}
-
-std::string network_of(const model::container_record& r) {
-  const auto mode = r.host_config.value("NetworkMode", std::string());
-  return mode.empty() || mode == "default" ? "bridge" : mode;
 }
 
 std::vector<port_binding> wanted_ports(const model::container_record& r) {
@@ -96,18 +92,31 @@ void container::begin_start(done finished) {
   allocate_networks(std::move(finished));
 }
 
+// Docker creates such a container, and so does Arca; it is the start that cannot be as asked for.
+result<void> container::check_supported() const {
+  ARCA_CHECK(model::check_network_company(record_.host_config, record_.networking));
+  ARCA_CHECK(model::check_network_count(record_.host_config, record_.networking));
+  const bool image = std::ranges::any_of(record_.mounts, [](const auto& mount) { return mount.type == "image"; });
+  return image ? result<void>(fail(errc::unsupported, "mounts of type \"image\" are not supported")) : result<void>();
+}
+
 void container::allocate_networks(done finished) {
   auto joined = find_donors();
   if (!joined) {
     launch_failed(joined.error(), std::move(finished));
     return;
   }
-  if (starts_with(network_of(record_), "container:")) {
+  if (auto possible = check_supported(); !possible) {
+    launch_failed(possible.error(), std::move(finished));
+    return;
+  }
+  const auto network = model::network_to_join(record_);
+  if (starts_with(network, "container:")) {
     launch_in_machine({}, std::move(*joined), std::move(finished));
     return;
   }
   allocate_endpoint wanted;
-  wanted.network = network_of(record_);
+  wanted.network = network;
   wanted.container_id = record_.id;
   wanted.container_name = record_.name;
   wanted.ports = wanted_ports(record_);
@@ -121,7 +130,7 @@ void container::allocate_networks(done finished) {
   if (wanted.wanted_mac.empty()) wanted.wanted_mac = record_.config.value("MacAddress", std::string());
   request(s_.ctx.networks, caf::infinite, std::move(wanted))
       .then(
-          [this, finished, joined = std::move(*joined)](const endpoint& e) {
+          [this, finished, network, joined = std::move(*joined)](const endpoint& e) {
             model::endpoint_settings shown;
             shown.network_name = e.network_name;
             shown.network_id = e.network_id;
@@ -131,10 +140,14 @@ void container::allocate_networks(done finished) {
             shown.ip4 = e.ip4;
             shown.gateway4 = e.gateway4;
             shown.prefix4 = e.prefix4;
-            if (const auto given = record_.networking.find(e.network_name); given != record_.networking.end())
+            if (const auto given = record_.networking.find(network); given != record_.networking.end())
               shown.config = *given;
             record_.endpoints = {std::move(shown)};
             record_.ports = shown_ports(record_, e);
+            if (auto found = find_links(); !found) {
+              launch_failed(found.error(), finished);
+              return;
+            }
             launch_in_machine({e}, joined, finished);
           },
           [this, finished](caf::error& e) {

@@ -1,7 +1,8 @@
-// Namespaces that are shared: whom this container joins, and who has joined it (docs/machines.md, "Pods").
+// Other containers: whose namespaces this one joins and who has joined its own (docs/machines.md, "Pods"), and links.
 #include <algorithm>
 
 #include "actors/container/container.hpp"
+#include "actors/model/links.hpp"
 #include "actors/model/pod.hpp"
 #include "actors/model/validate_vm.hpp"
 #include "persistence/base/text.hpp"
@@ -76,6 +77,16 @@ result<std::vector<joined_namespace>> container::find_donors() {
   }
   if (!out.empty()) ARCA_CHECK(choose_machine_beside(*all));
   return out;
+}
+
+/// What other containers on the default bridge are called, and what is known of them, at this start.
+result<void> container::find_links() {
+  record_.links = nullptr;
+  if (record_.endpoints.empty() || record_.endpoints.front().network_name != "bridge") return {};
+  const auto all = s_.directory.get();
+  ARCA_TRY(links, model::resolve_links(record_, lookup_in(*all)));
+  if (!links.hosts.empty()) record_.links = {{"hosts", links.hosts}, {"env", links.environment}};
+  return {};
 }
 
 bool container::has_network_guests() const {

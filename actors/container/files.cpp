@@ -9,30 +9,19 @@
 #include "persistence/images/init_layer.hpp"
 #include "persistence/images/overlay.hpp"
 #include "vm/oci/rootfs.hpp"
-#include "vm/oci/user.hpp"
 
 namespace arca {
 namespace {
 
 /// What needs the image's files: made in the writable layer through a detached overlay.
-result<void> prepare_rootfs(const model::container_record& record, const std::vector<std::string>& layers,
-                            const std::vector<model::mount_plan>& plan, const std::string& dir,
-                            const std::string& cwd) {
+result<void> prepare_rootfs(const std::vector<std::string>& layers, const std::vector<model::mount_plan>& plan,
+                            const std::string& dir, const std::string& cwd) {
   images::overlay_spec spec;
   spec.lower = layers;
   spec.upper = dir + "/upper";
   spec.work = dir + "/work";
   ARCA_TRY(root, images::mount_overlay(spec));
-  if (!cwd.empty() && cwd != "/") {
-    uint32_t uid = 0;
-    uint32_t gid = 0;
-    // Docker makes the folder as the container's user where it can find it; a wrong user is reported by start.
-    if (auto user = oci::resolve_user(root.get(), record.config.value("User", ""), {})) {
-      uid = user->uid;
-      gid = user->gid;
-    }
-    ARCA_CHECK(oci::make_working_dir(root.get(), cwd, uid, gid));
-  }
+  ARCA_CHECK(oci::make_working_dir(root.get(), cwd, 0, 0));  // root's, whoever the user is, as in Docker
   for (const auto& mount : plan) {
     if (mount.point.type != "volume" || !mount.copy_data || mount.from_container) continue;
     ARCA_TRY(volume, fs::open(mount.point.source, O_RDONLY | O_DIRECTORY));
@@ -55,7 +44,7 @@ result<std::vector<std::string>> make_container_files(const model::container_rec
   bool volumes = false;
   for (const auto& mount : plan) volumes = volumes || mount.point.type == "volume";
   if ((!cwd.empty() && cwd != "/") || volumes) {
-    auto prepared = prepare_rootfs(record, layers, plan, temporary, cwd);
+    auto prepared = prepare_rootfs(layers, plan, temporary, cwd);
     if (!prepared) {
       // The caller hears why; what could not be removed is swept at the next start.
       if (auto removed = fs::remove_tree(temporary); !removed)

@@ -10,6 +10,7 @@
 
 #include "actors/machine/network_files.hpp"
 #include "actors/model/mounts.hpp"
+#include "actors/model/networks.hpp"
 #include "persistence/base/fs.hpp"
 #include "persistence/base/text.hpp"
 #include "vm/oci/json_access.hpp"
@@ -74,24 +75,52 @@ result<std::vector<oci::mount_input>> share_mounts(vm::machine& box, const model
     m.type = point.type;
     m.source = point.source;
     m.destination = point.destination;
-    m.propagation = point.type == "bind" ? point.propagation : std::string();
+    // Docker gives a volume no propagation of its own: what the host mounts below it later is seen inside.
+    m.propagation = point.type == "bind" ? point.propagation : box.on_host_kernel() ? "rslave" : "";
     m.read_only = !point.read_write;
     m.recursive = detail.recursive;
-    // The host may have mounted something there since the agent copied its mount table.
-    if (point.type == "bind" || !detail.subpath.empty() || !box.on_host_kernel()) {
-      ARCA_TRY(fd, detail.subpath.empty() ? oci::open_bind_source(point.source, detail.create)
-                                          : open_subpath(point.source, detail.subpath));
-      struct stat info {};
-      if (fstat(fd.get(), &info) != 0) return fail_errno("stat " + point.source);
-      m.recursive = m.recursive && S_ISDIR(info.st_mode);
-      const bool relayed = S_ISSOCK(info.st_mode) && !box.on_host_kernel();
-      ARCA_TRY(token, relayed ? box.share_socket(std::move(fd))
-                              : box.share(std::move(fd), !box.on_host_kernel() && m.read_only, m.recursive));
-      sources.emplace_back(point.destination, token);
-    }
+    // Not by its path: the host may have mounted something there since the agent copied its mount table.
+    ARCA_TRY(fd, detail.subpath.empty() ? oci::open_bind_source(point.source, detail.create && point.type == "bind")
+                                        : open_subpath(point.source, detail.subpath));
+    struct stat info {};
+    if (fstat(fd.get(), &info) != 0) return fail_errno("stat " + point.source);
+    m.recursive = m.recursive && S_ISDIR(info.st_mode);
+    const bool relayed = S_ISSOCK(info.st_mode) && !box.on_host_kernel();
+    ARCA_TRY(token, relayed ? box.share_socket(std::move(fd))
+                            : box.share(std::move(fd), !box.on_host_kernel() && m.read_only, m.recursive));
+    sources.emplace_back(point.destination, token);
     mounts.push_back(std::move(m));
   }
   return std::move(mounts);
+}
+
+/// A tmpfs looks like the folder that it covers, whatever mode was asked for (runc).
+void keep_modes(int root_fd, std::vector<oci::mount_input>& mounts) {
+  for (auto& m : mounts) {
+    if (m.type != "tmpfs") continue;
+    const auto folder = oci::open_below(root_fd, m.destination, O_PATH | O_DIRECTORY);
+    struct stat info {};
+    if (!folder || fstat(folder->get(), &info) != 0) continue;
+    char mode[16];
+    snprintf(mode, sizeof mode, "mode=%o", static_cast<unsigned>(info.st_mode & 07777));
+    m.tmpfs_options += (m.tmpfs_options.empty() ? "" : ",") + std::string(mode);
+  }
+}
+
+/// crun gives every folder that it makes a sticky bit. Not for what lies in another mount: that is not there yet.
+void make_mount_points(int root_fd, const std::vector<oci::mount_input>& mounts) {
+  const auto inside = [&](const std::string& path) {
+    return std::any_of(mounts.begin(), mounts.end(),
+                       [&](const oci::mount_input& other) { return starts_with(path, other.destination + '/'); });
+  };
+  for (const auto& m : mounts) {
+    struct stat info {};
+    const bool folder = m.type == "tmpfs" || (stat(m.source.c_str(), &info) == 0 && S_ISDIR(info.st_mode));
+    const auto& to = m.destination;
+    if (!folder || inside(to) || starts_with(to, "/proc/") || starts_with(to, "/sys/") || starts_with(to, "/dev/"))
+      continue;
+    (void)oci::make_working_dir(root_fd, to, 0, 0);  // the launcher says why it could not be
+  }
 }
 
 /// A machine with a kernel of its own gets the files that the engine manages as shares as well.
@@ -155,8 +184,11 @@ oci::spec_inputs inputs_of(const vm::machine& box, const model::container_record
   const auto command = model::command_of(r);
   std::vector<std::string> args = {command.path};
   args.insert(args.end(), command.args.begin(), command.args.end());
-  return {r.id, r.config, r.host_config, std::move(args), {}, {}, "", "", "", docker_init(), "", {}, false, {},
-          "",   {},       limits_of(box)};
+  oci::spec_inputs in{
+      r.id, r.config, r.host_config, std::move(args), {}, {}, "", "", "", docker_init(), "", {}, false, {},
+      "",   {},       limits_of(box)};
+  in.link_environment = oci::texts(r.links, "env");
+  return in;
 }
 
 /// What the container shares with others goes into the spec's inputs; descriptors that it names into `out`.
@@ -233,11 +265,14 @@ vm::nic_spec nic_of(const order& o) {
   vm::nic_spec nic;
   if (o.endpoints.empty() || o.endpoints.front().bridge.empty()) return nic;
   const auto& e = o.endpoints.front();
-  nic.name = "eth0";
+  const auto& shown = o.record->endpoints;
+  const auto wishes = shown.empty() ? nlohmann::json() : shown.front().config;
+  nic.name = model::interface_name(wishes);
   nic.host_name = e.host_device;
   nic.bridge = e.bridge;
   nic.mac = e.mac;
   nic.addresses = {e.ip4 + '/' + std::to_string(e.prefix4)};
+  for (auto& address : model::link_local_addresses(wishes)) nic.addresses.push_back(std::move(address));
   nic.gateway4 = e.gateway4;
   nic.mtu = e.mtu;
   return nic;
@@ -300,6 +335,10 @@ result<prepared> prepare(vm::machine& box, const order& o, const std::shared_ptr
     ARCA_CHECK(oci::make_working_dir(out.root->get(), oci::text(r.config, "WorkingDir"), 0, 0));
     ARCA_TRY(mounts, share_mounts(box, r, out.request.mount_sources));
     in.mounts = std::move(mounts);
+    for (const auto& m : in.mounts)
+      if (m.type != "tmpfs") out.words.mount_sources[m.destination] = m.source;
+    keep_modes(out.root->get(), in.mounts);
+    if (box.on_host_kernel()) make_mount_points(out.root->get(), in.mounts);
     in.hosts_path = files.hosts;
     in.hostname_path = files.hostname;
     in.resolv_path = files.resolv;
@@ -343,9 +382,7 @@ result<prepared> prepare(vm::machine& box, const order& o, const std::shared_ptr
   if (!made) return fail(made.error());
   if (!ready) {
     if (ready.error().code() == errc::timeout) return fail(ready.error());
-    return fail(errc::internal,
-                oci::create_failed +
-                    ("unable to start container process: error during container init: " + ready.error().message()));
+    return fail(oci::init_error(ready.error().message()));
   }
 
   auto& stdio = out.request.stdio;
@@ -373,6 +410,8 @@ result<prepared_exec> prepare_exec(vm::machine& box, const model::container_reco
     out.opened_root = std::move(opened);
     root_fd = out.opened_root.get();
   }
+  if (const auto folder = oci::text(exec, "WorkingDir"); !folder.empty() && folder.front() != '/')
+    return fail(errc::internal, oci::exec_failed + std::string("Cwd must be an absolute path"));
   auto in = inputs_of(box, r);
   auto who = oci::text(exec, "User");
   if (who.empty()) who = oci::text(r.config, "User");

@@ -1,5 +1,7 @@
 #include "actors/machine/machine.hpp"
 
+#include <net/if.h>
+
 #include <caf/actor_system.hpp>
 
 #include "actors/machine/machine_views.hpp"
@@ -14,6 +16,18 @@ namespace {
 using namespace std::chrono_literals;
 constexpr int boot_ms = 60'000;  ///< an agent takes milliseconds, a VM under software emulation seconds
 constexpr auto create_limit = 60'000ms;
+
+/// Docker names the device only when the container has it.
+error nic_error(const vm::nic_spec& nic, const error& why) {
+  constexpr const char* failed = "failed to set up container networking";
+  if (why.code() != errc::conflict && why.code() != errc::invalid_argument) return why.wrap(failed);
+  const char* reason = why.code() == errc::conflict  ? "file exists"
+                       : nic.name.size() >= IFNAMSIZ ? "numerical result out of range"
+                                                     : "invalid argument";
+  return error(errc::internal, "failed to add interface " + nic.host_name + " to sandbox: error renaming interface " +
+                                   go_quote(nic.host_name) + " to " + go_quote(nic.name) + ": " + reason)
+      .wrap(failed);
+}
 
 struct boot_outcome {
   std::shared_ptr<vm::machine> box;
@@ -186,8 +200,8 @@ void machine::booted(started_promise promise) {
     ++both->open;
     offload(
         this, *ctx_.port, threads_->calls, [box = box_, nic] { return box->attach_nic(nic); },
-        [arrived](result<void> done) mutable {
-          arrived(done ? std::nullopt : std::optional(done.error().wrap("failed to set up container networking")));
+        [arrived, nic](result<void> done) mutable {
+          arrived(done ? std::nullopt : std::optional(nic_error(nic, done.error())));
         });
   }
   offload(

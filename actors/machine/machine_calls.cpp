@@ -217,17 +217,26 @@ caf::result<void> machine::update(const update_resources& request) {
     return promise;
   }
   const auto host_config = nlohmann::json::parse(request.host_config, nullptr, false);
+  const auto refused = [id = request.container_id](const error& why) {
+    return to_caf(error(why.code(), why.message() + '\n')
+                      .wrap("runc did not terminate successfully: exit status 1")
+                      .wrap("Cannot update container " + id));
+  };
+  if (auto good = oci::check_cpu_shares(host_config); !good) {
+    promise.deliver(refused(good.error()));
+    return promise;
+  }
   call_agent<void>(
       [id = request.container_id,
        resources = oci::build_resources(host_config, box_->on_host_kernel() ? oci::this_host() : oci::guest_kernel())](
           vm::agent_client& agent, auto done) {
         agent.update_resources(id, resources, launcher_limit, std::move(done));
       },
-      [promise](result<void> done) mutable {
+      [promise, refused](result<void> done) mutable {
         if (done)
           deliver_ok(promise);
         else
-          promise.deliver(to_caf(done.error().wrap("Cannot update container")));
+          promise.deliver(refused(done.error()));
       });
   return promise;
 }

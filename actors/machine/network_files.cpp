@@ -35,6 +35,7 @@ result<network_file_paths> write_network_files(const model::container_record& r,
   hosts.hostname = oci::text(r.config, "Hostname");
   hosts.domainname = oci::text(r.config, "Domainname");
   hosts.extra_hosts = oci::texts(r.host_config, "ExtraHosts");
+  hosts.links = oci::texts(r.links, "hosts");
   for (const auto& e : endpoints) {
     if (!e.ip4.empty()) hosts.addresses.push_back(e.ip4);
     if (hosts.host_gateway.empty()) hosts.host_gateway = e.gateway4;

@@ -150,6 +150,7 @@ std::string to_document(const container_record& r) {
                {"runtime", r.runtime},
                {"machine", r.machine},
                {"machine_details", r.details},
+               {"links", r.links},
                {"generation", r.generation},
                {"restart_count", r.restart_count},
                {"stopped_by_user", r.stopped_by_user},
@@ -218,6 +219,7 @@ result<container_record> from_document(const std::string& text) {
   in.get("runtime", r.runtime);
   in.get("machine", r.machine);
   in.get("machine_details", r.details);
+  in.get("links", r.links);
   in.get("generation", r.generation);
   in.get("restart_count", r.restart_count);
   in.get("stopped_by_user", r.stopped_by_user);

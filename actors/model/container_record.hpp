@@ -60,6 +60,7 @@ struct container_record {
   nlohmann::json networking;        ///< NetworkingConfig.EndpointsConfig as given
   std::vector<mount_point> mounts;
   std::vector<endpoint_settings> endpoints;
+  nlohmann::json links;  ///< what the last start found of HostConfig.Links: {"hosts": […], "env": […]}, or null
   nlohmann::json ports;  ///< NetworkSettings.Ports while it runs: {"80/tcp": [{HostIp, HostPort}] or null}
   container_state state;
   std::string runtime;      ///< namespace or vm, resolved

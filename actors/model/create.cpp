@@ -4,6 +4,7 @@
 
 #include "actors/model/create_compat.hpp"
 #include "actors/model/go_schema.hpp"
+#include "actors/model/links.hpp"
 #include "actors/model/log_options.hpp"
 #include "actors/model/validation.hpp"
 #include "persistence/base/text.hpp"
@@ -89,17 +90,26 @@ result<void> check_security_options(const json& host) {
   return {};
 }
 
+// Docker's overlay2 on anything but xfs with project quotas; its mistakes are status 500.
+result<void> check_storage_options(const json& host) {
+  for (const auto& [key, value] : object_of(host, "StorageOpt").items()) {
+    if (lower(key) == "size")
+      return fail(errc::internal, "--storage-opt is supported only for overlay over xfs with 'pquota' mount option");
+    return fail(errc::internal, "Unknown option " + lower(key));
+  }
+  return {};
+}
+
 // "NAME[:ALIAS]" of HostConfig.Links
 result<void> check_links(const json& host, const container_lookup& lookup) {
   for (const auto& entry : list_of(host, "Links")) {
-    const auto& link = entry.get_ref<const std::string&>();
-    if (link.empty()) return fail(errc::internal, "empty string specified for links");
-    const auto parts = split(link, ':');
-    if (parts.size() > 2) return fail(errc::internal, "bad format for links: " + link);
+    ARCA_TRY(link, parse_link(entry.get<std::string>()));
     if (!lookup) continue;
-    if (auto id = lookup(parts[0]); !id)
-      return refuse("could not get container for " + parts[0] + ": " + id.error().message());
+    if (auto id = lookup(link.container); !id)
+      return refuse("could not get container for " + link.container + ": " + id.error().message());
   }
+  if (is_user_defined(text_of(host, "NetworkMode")) && !list_of(host, "Links").empty())
+    return fail(errc::unsupported, "links are supported on the default bridge network only");
   return {};
 }
 
@@ -142,6 +152,7 @@ result<void> complete_create(json& request, const json& image_config, const std:
   if (!log["Config"].is_object()) log["Config"] = json::object();
   ARCA_CHECK(check_log_config(log));
   ARCA_CHECK(check_security_options(host));
+  ARCA_CHECK(check_storage_options(host));
   ARCA_CHECK(check_links(host, lookup));
 
   if (text_of(config, "Hostname").empty())

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "actors/model/go_schema.hpp"
+#include "actors/model/networks.hpp"
 #include "actors/model/validation.hpp"
 #include "persistence/base/sha256.hpp"
 #include "persistence/base/text.hpp"
@@ -130,8 +131,8 @@ nlohmann::json networks_json(const container_record& r) {
   const auto add = [&](const std::string& network, const json& given, const endpoint_settings* e) {
     out[network] = endpoint_json(r, network, given.is_object() ? given : nothing, e);
   };
-  const auto name = network_name_of(text_of(r.host_config, "NetworkMode"));
-  if (!name.empty()) add(name, nothing, nullptr);
+  const auto name = network_to_join(r);
+  if (!starts_with(name, "container:")) add(name, nothing, nullptr);
   if (r.networking.is_object())
     for (const auto& [network, given] : r.networking.items()) add(network, given, nullptr);
   for (const auto& e : r.endpoints) add(e.network_name, e.config, &e);

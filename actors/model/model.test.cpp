@@ -248,7 +248,7 @@ TEST_CASE("endpoint settings: every fault is told") {
         "* no configured subnet or ip-range contain the IP address x\n* " +
             no_subnet);
   CHECK(told(R"({"a":{"DriverOpts":{"com.docker.network.endpoint.sysctls":"net.ipv4.conf.IFNAME.x=1"}}})") ==
-        "sysctls of a network interface are not supported by Arca yet");
+        "invalid config for network a: driver option com.docker.network.endpoint.sysctls is not supported");
   CHECK(told(R"({"a":{"Aliases":["x"],"IPAMConfig":{"LinkLocalIPs":["169.254.1.1"]}}})").empty());
 }
 

@@ -21,8 +21,7 @@ bool read_number(std::string_view text, uint16_t& out) {
 bool read_port(std::string_view key, port_request& out) {
   const auto slash = key.find('/');
   out.protocol = slash == std::string_view::npos ? "tcp" : std::string(key.substr(slash + 1));
-  return read_number(key.substr(0, slash), out.container_port) && out.container_port != 0 &&
-         (out.protocol == "tcp" || out.protocol == "udp" || out.protocol == "sctp");
+  return read_number(key.substr(0, slash), out.container_port);
 }
 
 // "8080", "8000-8010" or nothing.

@@ -5,6 +5,14 @@
 namespace arca::model {
 namespace {
 
+constexpr const char* sysctls_option = "com.docker.network.endpoint.sysctls";
+
+bool is_interface_sysctl(const std::string& setting) {
+  const auto parts = split(setting, '.');
+  return parts.size() >= 5 && (parts[1] == "ipv4" || parts[1] == "ipv6" || parts[1] == "mpls") &&
+         lower(parts[3]) == "ifname";
+}
+
 bool unspecified(const std::string& address) {
   return address == "0.0.0.0" || address == "::";
 }
@@ -36,6 +44,11 @@ std::vector<std::string> problems_of(const std::string& network, const json& end
       out.push_back("no configured subnet or ip-range contain the IP address " + ip4);
     if (!ip6.empty()) out.emplace_back(no_subnet);
   }
+  if (const auto& sysctls = text_of(object_of(endpoint, "DriverOpts"), sysctls_option); !sysctls.empty())
+    for (const auto& setting : split(sysctls, ','))
+      if (!is_interface_sysctl(setting))
+        out.push_back("unrecognised network interface sysctl '" + setting +
+                      "'; represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'");
   return out;
 }
 
@@ -63,10 +76,12 @@ std::string problem_of(const std::string& network, const json& endpoint) {
 result<void> check_networking(const json& networking) {
   std::vector<std::string> texts;
   for (const auto& [network, endpoint] : object_of(networking, "EndpointsConfig").items()) {
+    const auto prefix = "invalid config for network " + network + ": ";
     const auto problem = problem_of(network, endpoint);
-    if (!problem.empty()) texts.push_back("invalid config for network " + network + ": " + problem);
-    if (!text_of(object_of(endpoint, "DriverOpts"), "com.docker.network.endpoint.sysctls").empty())
-      return fail(errc::unsupported, "sysctls of a network interface are not supported by Arca yet");
+    if (!problem.empty())
+      texts.push_back(prefix + problem);
+    else if (!text_of(object_of(endpoint, "DriverOpts"), sysctls_option).empty())
+      return fail(errc::unsupported, prefix + "driver option " + sysctls_option + " is not supported");
   }
   if (!texts.empty()) return refuse(joined(texts));
   return {};

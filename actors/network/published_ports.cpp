@@ -70,6 +70,8 @@ void published_ports::give_back(std::vector<holding>& all, size_t from) {
 
 result<void> published_ports::take_wish(std::vector<holding>& into, const port_binding& wish, net::ip4 container,
                                         const std::string& default_ip) {
+  if (wish.protocol != "tcp" && wish.protocol != "udp" && wish.protocol != "sctp")
+    return fail(errc::internal, "unknown protocol");
   std::vector<std::string> addresses = {wish.host_ip};
   if (!is_address(wish.host_ip)) {
     if (default_ip.empty())

@@ -115,6 +115,7 @@ result<std::string> hosts_file(const hosts_spec& spec) {
       address = address.substr(1, address.size() - 2);
     add_record(file, address, entry.substr(0, colon));
   }
+  for (const auto& line : spec.links) file += line + '\n';
   // The name may come whole in hostname or split over hostname and domainname: the full name and the first label.
   const std::string full = spec.domainname.empty() ? spec.hostname : spec.hostname + '.' + spec.domainname;
   const auto dot = full.find('.');

@@ -14,6 +14,7 @@ struct hosts_spec {
   std::vector<std::string> addresses;  ///< of the container, one line each; none: no line for itself
   std::string hostname, domainname;
   std::vector<std::string> extra_hosts;  ///< HostConfig.ExtraHosts: "name:address" ("host-gateway" as address)
+  std::vector<std::string> links;        ///< whole lines: an address, a tab and names
   std::string host_gateway;              ///< what host-gateway means: the bridge's address
   bool ipv6 = true;                      ///< false leaves out the ::1, fe00:: and ff0x:: lines
 };

@@ -12,6 +12,7 @@ TEST_CASE("hosts file as Docker writes it") {
   spec.domainname = "gt.test";
   spec.extra_hosts = {"db:192.0.2.10", "gw:host-gateway", "six:[fd00::7]", "seven:fd00::8"};
   spec.host_gateway = "172.17.0.1";
+  spec.links = {"172.17.0.3\tal 3f2a other"};
   CHECK(*hosts_file(spec) ==
         "127.0.0.1\tlocalhost\n"
         "::1\tlocalhost ip6-localhost ip6-loopback\n"
@@ -23,6 +24,7 @@ TEST_CASE("hosts file as Docker writes it") {
         "172.17.0.1\tgw\n"
         "fd00::7\tsix\n"
         "fd00::8\tseven\n"
+        "172.17.0.3\tal 3f2a other\n"
         "172.17.0.2\tfull.gt.test full\n");
 }
 

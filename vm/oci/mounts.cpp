@@ -1,7 +1,11 @@
 #include "vm/oci/mounts.hpp"
 
+#include <linux/magic.h>
+#include <sys/vfs.h>
+
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <set>
 
 #include "persistence/base/text.hpp"
@@ -13,18 +17,29 @@ json mount_entry(const char* destination, const char* type, const char* source, 
   return {{"destination", destination}, {"type", type}, {"source", source}, {"options", std::move(options)}};
 }
 
+bool writable_cgroups(const json& hc, bool privileged) {
+  bool writable = privileged;
+  for (const auto& option : texts(hc, "SecurityOpt")) {
+    if (!starts_with(option, "writable-cgroups")) continue;
+    const auto value = option.substr(std::min(option.size(), std::strlen("writable-cgroups") + 1));
+    writable = value.empty() || lower(value) == "true" || value == "1" || lower(value) == "t";
+  }
+  return writable;
+}
+
 /// What every container has, as Docker's default Linux spec.
 std::vector<json> default_mounts(const spec_inputs& in, bool privileged) {
   const auto& hc = in.host_config;
   const std::string shm = std::to_string(integer_or(hc, "ShmSize", 0) > 0 ? integer_or(hc, "ShmSize", 0) : 64 << 20);
   const char* ro = privileged ? "rw" : "ro";
+  const char* cgroup_ro = writable_cgroups(hc, privileged) ? "rw" : "ro";
   std::vector<json> mounts;
   mounts.push_back(mount_entry("/proc", "proc", "proc", {"nosuid", "noexec", "nodev"}));
   mounts.push_back(mount_entry("/dev", "tmpfs", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}));
   mounts.push_back(mount_entry("/dev/pts", "devpts", "devpts",
                                {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}));
   mounts.push_back(mount_entry("/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", ro}));
-  mounts.push_back(mount_entry("/sys/fs/cgroup", "cgroup", "cgroup", {ro, "nosuid", "noexec", "nodev"}));
+  mounts.push_back(mount_entry("/sys/fs/cgroup", "cgroup", "cgroup", {cgroup_ro, "nosuid", "noexec", "nodev"}));
   mounts.push_back(mount_entry("/dev/mqueue", "mqueue", "mqueue", {"nosuid", "noexec", "nodev"}));
   const auto ipc = text(hc, "IpcMode");
   if (ipc == "host" || in.joined.contains("ipc"))
@@ -100,7 +115,38 @@ result<std::vector<std::string>> merge_tmpfs_options(const std::vector<std::stri
   return merged;
 }
 
+/// runc's rule for what covers /proc or lies in it: other parts of the container and of the engine rely on it.
+result<void> check_proc_target(const mount_input& m) {
+  static const std::set<std::string_view> emulated = {// by lxcfs
+                                                      "/proc/cpuinfo",
+                                                      "/proc/diskstats",
+                                                      "/proc/meminfo",
+                                                      "/proc/stat",
+                                                      "/proc/swaps",
+                                                      "/proc/uptime",
+                                                      "/proc/loadavg",
+                                                      "/proc/slabinfo",
+                                                      "/proc/net/dev",
+                                                      "/proc/sys/kernel/ns_last_pid",
+                                                      "/proc/sys/crypto/fips_enabled"};
+  const auto refuse = [&](const char* why) {
+    return fail(errc::internal, create_failed +
+                                    ("unable to start container process: error during container init: error mounting " +
+                                     go_quote(m.type == "tmpfs" ? "tmpfs" : m.source) + " to rootfs at " +
+                                     go_quote(m.destination) + ": " + go_quote(m.destination)) +
+                                    " cannot be mounted because it is " + why);
+  };
+  if (m.destination == "/proc") {
+    struct statfs tree {};
+    if (m.type == "bind" && statfs(m.source.c_str(), &tree) == 0 && tree.f_type == PROC_SUPER_MAGIC) return {};
+    return refuse("not of type proc");
+  }
+  if (m.type == "tmpfs" || !starts_with(m.destination, "/proc/") || emulated.contains(m.destination)) return {};
+  return refuse("inside /proc");
+}
+
 result<json> user_mount(const mount_input& m, std::string& rootfs_propagation) {
+  ARCA_CHECK(check_proc_target(m));
   if (m.type == "tmpfs") {
     std::vector<std::string> options = {"noexec", "nosuid", "nodev", "rprivate"};
     for (auto& option : split(m.tmpfs_options, ',')) options.push_back(option);

@@ -3,12 +3,20 @@
 
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <algorithm>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "persistence/base/text.hpp"
 #include "vm/oci/spec.hpp"
 
 namespace arca::oci {
 namespace {
+
+constexpr const char* cgroup_refused =
+    "unable to start container process: error during container init: error setting cgroup config for procHooks "
+    "process: ";
 
 void set_if(json& object, const char* name, int64_t value) {
   if (value != 0) object[name] = value;
@@ -50,15 +58,29 @@ json cpu_of(const json& hc) {
   return cpu;
 }
 
-/// [{Path, Rate}] or [{Path, Weight}]; a path that is no block device is left out: create has refused it.
-json block_devices(const json& hc, const char* field, const char* value, const char* as) {
+struct device_limit {
+  const char *field, *value;      ///< HostConfig's
+  const char *part, *part_value;  ///< of linux.resources.blockIO
+  const char* file;               ///< of the cgroup (version 1), for runc's words
+};
+constexpr device_limit device_limits[] = {
+    {"BlkioWeightDevice", "Weight", "weightDevice", "weight", "weight_device"},
+    {"BlkioDeviceReadBps", "Rate", "throttleReadBpsDevice", "rate", "throttle.read_bps_device"},
+    {"BlkioDeviceWriteBps", "Rate", "throttleWriteBpsDevice", "rate", "throttle.write_bps_device"},
+    {"BlkioDeviceReadIOps", "Rate", "throttleReadIOPSDevice", "rate", "throttle.read_iops_device"},
+    {"BlkioDeviceWriteIOps", "Rate", "throttleWriteIOPSDevice", "rate", "throttle.write_iops_device"}};
+
+/// [{Path, Rate}] or [{Path, Weight}]; check_limits has refused a path that is no block device.
+json block_devices(const json& hc, const device_limit& limit) {
   json out = json::array();
-  const auto& list = member(hc, field);
+  const auto& list = member(hc, limit.field);
   if (!list.is_array()) return out;
   for (const auto& item : list) {
     struct stat info {};
     if (stat(text(item, "Path").c_str(), &info) != 0 || !S_ISBLK(info.st_mode)) continue;
-    out.push_back({{"major", major(info.st_rdev)}, {"minor", minor(info.st_rdev)}, {as, integer_or(item, value, 0)}});
+    out.push_back({{"major", major(info.st_rdev)},
+                   {"minor", minor(info.st_rdev)},
+                   {limit.part_value, integer_or(item, limit.value, 0)}});
   }
   return out;
 }
@@ -66,18 +88,43 @@ json block_devices(const json& hc, const char* field, const char* value, const c
 json block_io_of(const json& hc) {
   json io = json::object();
   set_if(io, "weight", integer_or(hc, "BlkioWeight", 0));
-  const auto add = [&](const char* name, json list) {
-    if (!list.empty()) io[name] = std::move(list);
-  };
-  add("weightDevice", block_devices(hc, "BlkioWeightDevice", "Weight", "weight"));
-  add("throttleReadBpsDevice", block_devices(hc, "BlkioDeviceReadBps", "Rate", "rate"));
-  add("throttleWriteBpsDevice", block_devices(hc, "BlkioDeviceWriteBps", "Rate", "rate"));
-  add("throttleReadIOPSDevice", block_devices(hc, "BlkioDeviceReadIOps", "Rate", "rate"));
-  add("throttleWriteIOPSDevice", block_devices(hc, "BlkioDeviceWriteIOps", "Rate", "rate"));
+  for (const auto& limit : device_limits)
+    if (auto list = block_devices(hc, limit); !list.empty()) io[limit.part] = std::move(list);
   return io;
 }
 
+result<void> check_devices(const json& hc, const device_limit& limit) {
+  const auto& list = member(hc, limit.field);
+  if (!list.is_array()) return {};
+  for (const auto& item : list) {
+    const auto path = text(item, "Path");
+    struct stat info {};
+    if (stat(path.c_str(), &info) != 0) return fail(errc::internal, "stat " + path + ": " + lower(strerror(errno)));
+    if (S_ISBLK(info.st_mode)) continue;
+    const auto line = std::to_string(major(info.st_rdev)) + ':' + std::to_string(minor(info.st_rdev)) + ' ' +
+                      std::to_string(integer_or(item, limit.value, 0));
+    return fail(errc::internal, create_failed + (std::string(cgroup_refused) + "failed to write " + go_quote(line)) +
+                                    ": write blkio." + limit.file + ": no such device");
+  }
+  return {};
+}
+
 }  // namespace
+
+result<void> check_limits(const json& hc) {
+  ARCA_CHECK(check_cpu_shares(hc).map_error(
+      [](const error& why) { return error(why.code(), create_failed + (cgroup_refused + why.message())); }));
+  for (const auto& limit : device_limits) ARCA_CHECK(check_devices(hc, limit));
+  return {};
+}
+
+result<void> check_cpu_shares(const json& hc) {
+  // The kernel brings what is out of range into it; runc notices.
+  const auto shares = integer_or(hc, "CpuShares", 0);
+  if (shares == 1) return fail(errc::internal, "the minimum allowed cpu-shares is 2");
+  if (shares < 0 || shares > 262144) return fail(errc::internal, "the maximum allowed cpu-shares is 262144");
+  return {};
+}
 
 json resources_of(const json& hc, const host_limits& host) {
   json resources = json::object();

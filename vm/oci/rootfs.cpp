@@ -106,15 +106,12 @@ result<void> check_executable(int root_fd, std::string_view program, std::string
     if (problem == EACCES) return say("permission denied");
     return say("stat " + std::string(program) + ": " + lower(strerror(problem)));
   }
-  bool denied = false;
   for (const auto& folder : split(path_env, ':')) {
     auto whole = absolute(folder, cwd);
     if (whole.back() != '/') whole += '/';
-    const int problem = executable(root_fd, whole.append(program));
-    if (problem == 0) return {};
-    denied = denied || problem == EACCES;
+    if (executable(root_fd, whole.append(program)) == 0) return {};
   }
-  return denied ? say("permission denied") : say("executable file not found in $PATH");
+  return say("executable file not found in $PATH");  // Go's search says no more of what it may not run either
 }
 
 result<unique_fd> open_bind_source(const std::string& path, bool create) {

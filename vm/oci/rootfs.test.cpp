@@ -98,6 +98,26 @@ TEST_CASE("what crun says becomes what runc says") {
         std::string::npos);
 }
 
+TEST_CASE("sources of mounts are called as the user did, reasons as Go does") {
+  oci::failed_launch f;
+  f.text = "mount `/run/bundle/mnt-0` to `etc/passwd`: Not a directory";
+  f.mount_sources = {{"/etc/passwd", "/tmp"}};
+  CHECK(oci::launch_error(f).message().find("error mounting \"/tmp\" to rootfs at \"/etc/passwd\": mount "
+                                            "/tmp:/etc/passwd: not a directory: Are you trying") != std::string::npos);
+  f.text = "mkdir `/sys/sub`: No such file or directory";
+  CHECK(oci::launch_error(f).message().ends_with("mkdir `/sys/sub`: no such file or directory"));
+  CHECK(oci::launch_error(f).code() == errc::invalid_argument);
+}
+
+TEST_CASE("the class of what a runtime says is in its words") {
+  CHECK(oci::runtime_error("x: permission denied").code() == errc::invalid_argument);
+  CHECK(oci::runtime_error("open /proc/sys/net/foo: No such file or directory").code() == errc::invalid_argument);
+  const auto e = oci::runtime_error("stat /x/y: not a directory");
+  CHECK(e.code() == errc::invalid_argument);
+  CHECK(e.message().starts_with("stat /x/y: not a directory: Are you trying to mount a directory onto a file"));
+  CHECK(oci::runtime_error("read-only file system").code() == errc::internal);
+}
+
 TEST_CASE("bind sources: missing ones are made or refused") {
   tree t;
   CHECK(oci::open_bind_source(t.path + "/made/here", true));

@@ -17,6 +17,12 @@ std::string reason_of(const std::string& text) {
   return lower(at == std::string::npos ? text : text.substr(at + 2));
 }
 
+/// Clients look for Go's spelling of an errno.
+std::string with_go_reason(const std::string& text) {
+  const auto reason = reason_of(text);
+  return text.substr(0, text.size() - reason.size()) + reason;
+}
+
 /// Between the n-th pair of back quotes.
 std::string quoted_part(const std::string& text, int n) {
   size_t at = 0;
@@ -50,32 +56,46 @@ std::string executable_problem(const failed_launch& f, const std::string& text) 
 
 }  // namespace
 
+error runtime_error(std::string words) {
+  const auto text = lower(words);
+  if (has(text, "permission denied")) return {errc::invalid_argument, std::move(words)};
+  if (has(text, "not a directory"))
+    return {errc::invalid_argument, words +
+                                        ": Are you trying to mount a directory onto a file (or vice-versa)? Check if "
+                                        "the specified host path exists and is the expected type"};
+  if (has(text, "executable file not found") || has(text, "no such file or directory"))
+    return {errc::invalid_argument, std::move(words)};
+  return {errc::internal, std::move(words)};
+}
+
+error init_error(const std::string& text) {
+  return runtime_error(create_failed +
+                       ("unable to start container process: error during container init: " + with_go_reason(text)));
+}
+
 error launch_error(const failed_launch& f) {
   const std::string prefix =
       (f.exec ? std::string(exec_failed) : std::string(create_failed)) + "unable to start container process: ";
   const auto text = last_line(f.text);
   const auto init = prefix + (f.exec ? "" : "error during container init: ");
   if (has(text, "open executable: ") || has(text, "executable file `") || has(text, "executable path not specified"))
-    return {errc::invalid_argument, prefix + executable_problem(f, text)};
+    return runtime_error(prefix + executable_problem(f, text));
   if (has(text, "chdir ") && has(text, "`"))
-    return {errc::internal, prefix + (f.exec ? "" : "error during container init: ") + "chdir to cwd (" +
-                                go_quote(f.cwd.empty() ? "/" : f.cwd) +
-                                ") set in config.json failed: " + reason_of(text)};
+    return runtime_error(init + "chdir to cwd (" + go_quote(f.cwd.empty() ? "/" : f.cwd) +
+                         ") set in config.json failed: " + reason_of(text));
   if (has(text, "error mounting ") || has(text, "mount `")) {
-    const auto source = quoted_part(text, 0), target = '/' + quoted_part(text, 1);
-    auto words = init + "error mounting " + go_quote(source) + " to rootfs at " + go_quote(target) + ": mount " +
-                 source + ':' + target + ": " + reason_of(text);
-    if (reason_of(text) == "not a directory")
-      words +=
-          ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path "
-          "exists and is the expected type";
-    return {errc::internal, words};
+    const auto target = '/' + quoted_part(text, 1);
+    const auto known = f.mount_sources.find(target);  // the launcher was given another path
+    const auto source = known == f.mount_sources.end() ? quoted_part(text, 0) : known->second;
+    return runtime_error(init + "error mounting " + go_quote(source) + " to rootfs at " + go_quote(target) +
+                         ": mount " + source + ':' + target + ": " + reason_of(text));
   }
   if (has(text, "setrlimit `"))
     return {errc::internal,
             init + "error setting rlimits for ready process: " + quoted_part(text, 0) + ": " + reason_of(text)};
   if (has(text, "sethostname: ")) return {errc::internal, init + "sethostname: " + reason_of(text)};
-  return {errc::internal, init + (text.empty() ? "the launcher gave no reason" : text)};
+  if (text.empty()) return {errc::internal, init + "the launcher gave no reason"};
+  return runtime_error(init + with_go_reason(text));
 }
 
 }  // namespace arca::oci

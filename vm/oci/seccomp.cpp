@@ -132,6 +132,30 @@ bool add_rule(scmp_filter_ctx ctx, uint32_t action, uint32_t default_action, con
   return true;
 }
 
+/// Go's name for it.
+std::string kind_of(const json& value) {
+  return value.is_boolean() ? "bool" : value.type_name();
+}
+
+/// The words of runc for the first name that it does not know.
+result<void> check_names(const json& evaluated) {
+  static const std::set<std::string> actions = {"KILL",  "KILL_THREAD", "KILL_PROCESS", "ERRNO", "TRAP",
+                                                "ALLOW", "TRACE",       "LOG",          "NOTIFY"};
+  static const std::set<std::string> arches = {"X86",         "X86_64",  "X32",     "ARM",      "AARCH64",   "MIPS",
+                                               "MIPS64",      "MIPSEL",  "PPC",     "MIPSEL64", "MIPS64N32", "PPC64",
+                                               "MIPSEL64N32", "PPC64LE", "RISCV64", "S390",     "S390X"};
+  const auto check = [](const std::string& name, std::string_view prefix, const auto& known,
+                        const char* what) -> result<void> {
+    if (starts_with(name, prefix) && known.contains(name.substr(prefix.size()))) return {};
+    return fail(errc::internal, create_failed + ("string " + name + " is not a valid " + what + " for seccomp"));
+  };
+  for (const auto& name : texts(evaluated, "architectures")) ARCA_CHECK(check(name, "SCMP_ARCH_", arches, "arch"));
+  ARCA_CHECK(check(text(evaluated, "defaultAction"), "SCMP_ACT_", actions, "action"));
+  for (const auto& rule : member(evaluated, "syscalls"))
+    ARCA_CHECK(check(text(rule, "action"), "SCMP_ACT_", actions, "action"));
+  return {};
+}
+
 std::string compile(const json& evaluated) {
   const auto standard = action_of(text(evaluated, "defaultAction"), integer_or(evaluated, "defaultErrnoRet", EPERM));
   if (!standard || !texts(evaluated, "flags").empty()) return {};
@@ -175,7 +199,13 @@ result<nlohmann::json> seccomp_of(std::string_view profile, const std::set<std::
       return wrong(std::string("invalid character '") + profile[first] + "' looking for beginning of value");
     return wrong("invalid JSON");
   }
-  if (!document.is_object()) return wrong("json: cannot unmarshal into Go value of type seccomp.Seccomp");
+  if (document.is_null() || document == json::object()) return json::object();
+  if (!document.is_object())
+    return wrong("json: cannot unmarshal " + kind_of(document) + " into Go value of type seccomp.Seccomp");
+  if (const auto& action = member(document, "defaultAction"); !action.is_string() && !action.is_null())
+    return wrong("json: cannot unmarshal " + kind_of(action) +
+                 " into Go struct field Seccomp.defaultAction of type specs.LinuxSeccompAction");
+  const auto& rules = member(document, "syscalls");
   json out = {{"defaultAction", text(document, "defaultAction")}, {"syscalls", json::array()}};
   if (const auto value = integer(document, "defaultErrnoRet")) out["defaultErrnoRet"] = *value;
   if (auto flags = texts(document, "flags"); !flags.empty()) out["flags"] = std::move(flags);
@@ -192,7 +222,6 @@ result<nlohmann::json> seccomp_of(std::string_view profile, const std::set<std::
         arches.insert(arches.begin(), text(entry, "architecture"));
       }
   if (!arches.empty()) out["architectures"] = arches;
-  const auto& rules = member(document, "syscalls");
   if (rules.is_array())
     for (const auto& rule : rules) {
       if (!applies(rule, caps, host)) continue;
@@ -210,6 +239,7 @@ result<nlohmann::json> seccomp_of(std::string_view profile, const std::set<std::
       if (const auto& args = member(rule, "args"); args.is_array() && !args.empty()) one["args"] = args;
       out["syscalls"].push_back(std::move(one));
     }
+  ARCA_CHECK(check_names(out));
   return out;
 }
 
@@ -229,8 +259,8 @@ result<ready_seccomp> ready_seccomp_for(std::string_view profile, const std::vec
   if (const auto found = kept.find(key); found != kept.end()) return found->second;
   ARCA_TRY(evaluated, seccomp_of(profile, {caps.begin(), caps.end()}, host));
   ready_seccomp ready;
-  ready.program = compile(evaluated);
-  if (ready.program.empty()) ready.object = to_text(evaluated);
+  if (!evaluated.empty()) ready.program = compile(evaluated);
+  if (ready.program.empty() && !evaluated.empty()) ready.object = to_text(evaluated);
   if (kept.size() >= limit) kept.erase(kept.begin());
   return kept[key] = std::move(ready);
 }

@@ -16,14 +16,16 @@ namespace arca::oci {
 std::string_view default_seccomp_profile();
 
 /// Evaluates conditions (capabilities, architecture, kernel). `profile` is the profile's JSON text: errc::internal
-/// "Decoding seccomp profile failed: …".
+/// "Decoding seccomp profile failed: …", or runc's words for an action or an architecture that it does not know. Empty
+/// for an empty profile, which is no filter.
 result<nlohmann::json> seccomp_of(std::string_view profile, const std::set<std::string>& caps, const host_limits& host);
 
 /// The BPF program of an evaluated profile as base64, for crun's annotation run.oci.seccomp_bpf_data; empty when it
 /// cannot be expressed (notify, flags, unknown action). 10–20 ms.
 std::string seccomp_program(const nlohmann::json& evaluated);
 
-/// Both for the spec: `program`, or where that is empty `object`, the text of linux.seccomp. Kept by its inputs.
+/// Both for the spec: `program`, or where that is empty `object`, the text of linux.seccomp; neither: no filter. Kept
+/// by its inputs.
 struct ready_seccomp {
   std::string program, object;
 };

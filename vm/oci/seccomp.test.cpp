@@ -53,6 +53,17 @@ TEST_CASE("profiles of users are decoded or refused") {
   };
   CHECK(say("/no/such/file") ==
         "Decoding seccomp profile failed: invalid character '/' looking for beginning of value");
+  CHECK(say("[]") ==
+        "Decoding seccomp profile failed: json: cannot unmarshal array into Go value of type seccomp.Seccomp");
+  CHECK(say(R"({"defaultAction":"NONSENSE"})").ends_with("string NONSENSE is not a valid action for seccomp"));
+  CHECK(say(R"({"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_BOGUS"]})")
+            .ends_with("string SCMP_ARCH_BOGUS is not a valid arch for seccomp"));
+  CHECK(say(R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"BOGUS"}]})")
+            .ends_with("string BOGUS is not a valid action for seccomp"));
+  CHECK(say("{}").empty());
+  CHECK(say(R"({"DefaultAction":"SCMP_ACT_ERRNO"})").ends_with("string  is not a valid action for seccomp"));
+  CHECK(say(R"({"defaultAction":1})").find("cannot unmarshal number into Go struct field Seccomp.defaultAction") !=
+        std::string::npos);
   CHECK(say("{\"defaultAction\":").find("Decoding seccomp profile failed: ") == 0);
   CHECK(
       say(R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"name":"mkdir","names":["x"],"action":"SCMP_ACT_ERRNO"}]})")

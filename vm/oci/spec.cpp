@@ -36,11 +36,12 @@ void merge_env(std::vector<std::string>& env, const std::vector<std::string>& mo
   }
 }
 
-std::vector<std::string> environment(const json& config, bool tty, const std::vector<std::string>& more,
-                                     const std::string& home) {
+std::vector<std::string> environment(const json& config, bool tty, const std::vector<std::string>& links,
+                                     const std::vector<std::string>& more, const std::string& home) {
   std::vector<std::string> env = {default_path};
   env.push_back("HOSTNAME=" + text(config, "Hostname"));
   if (tty) env.emplace_back("TERM=xterm");
+  env.insert(env.end(), links.begin(), links.end());
   merge_env(env, texts(config, "Env"));
   merge_env(env, more);
   const auto own = std::find_if(env.begin(), env.end(), [](const std::string& e) { return starts_with(e, "HOME="); });
@@ -167,8 +168,9 @@ result<json> sysctls_of(const spec_inputs& in) {
     out[name] = value;
   }
   const auto domain = text(in.config, "Domainname");
-  if (!domain.empty() && !out.contains("kernel.domainname") && text(hc, "UTSMode") != "host")
-    out["kernel.domainname"] = domain;
+  if (!domain.empty() && text(hc, "UTSMode") == "host")
+    return refuse_create("sysctl \"kernel.domainname\" is not in a separate kernel namespace");
+  if (!domain.empty() && !out.contains("kernel.domainname")) out["kernel.domainname"] = domain;
   for (const auto& [name, value] : in.network_sysctls) out[name] = value;
   return out;
 }
@@ -290,13 +292,14 @@ result<built_spec> build_spec(const spec_inputs& in) {
                                                             "package tini (or start the container without --init)"));
   ARCA_TRY(plan, plan_mounts(in, init));
   ARCA_TRY(sysctls, sysctls_of(in));
+  ARCA_CHECK(check_limits(hc));
   ARCA_TRY(rlimits, rlimits_of(hc, in.host, out.warnings));
   ARCA_TRY(namespaces, namespaces_of(in));
 
   std::vector<std::string> args = in.args;
   if (init) args.insert(args.begin(), {init_destination, "--"});
-  auto process = process_json(in, args, environment(in.config, tty, {}, in.user.home), text(in.config, "WorkingDir"),
-                              tty, in.user);
+  auto process = process_json(in, args, environment(in.config, tty, in.link_environment, {}, in.user.home),
+                              text(in.config, "WorkingDir"), tty, in.user);
   process["capabilities"] = capability_sets(caps, in.user.uid);
   if (!rlimits.empty()) process["rlimits"] = std::move(rlimits);
   process["noNewPrivileges"] = security.no_new_privileges;
@@ -336,7 +339,7 @@ result<built_spec> build_spec(const spec_inputs& in) {
              ready_seccomp_for(security.seccomp.empty() ? default_seccomp_profile() : security.seccomp, caps, in.host));
     if (!seccomp.program.empty())
       spec["annotations"]["run.oci.seccomp_bpf_data"] = seccomp.program;
-    else
+    else if (!seccomp.object.empty())
       linux["seccomp"] = json::parse(seccomp.object, nullptr, false);
   }
   spec["linux"] = std::move(linux);
@@ -348,7 +351,8 @@ result<std::string> build_process(const spec_inputs& in, const nlohmann::json& e
   const bool tty = flag(exec, "Tty");
   auto cwd = text(exec, "WorkingDir");
   if (cwd.empty()) cwd = text(in.config, "WorkingDir");
-  auto process = process_json(in, texts(exec, "Cmd"), environment(in.config, tty, texts(exec, "Env"), user.home),
+  auto process = process_json(in, texts(exec, "Cmd"),
+                              environment(in.config, tty, in.link_environment, texts(exec, "Env"), user.home),
                               std::move(cwd), tty, user);
   // The container's own are left out: the agent knows them, and an emulated one takes a while to read 42 names.
   const bool privileged = flag(exec, "Privileged");

@@ -44,6 +44,7 @@ struct spec_inputs {
   const host_limits& host;
   /// folders_without (program_search.hpp) of the program and $PATH of a process in a VM; empty: not asked.
   std::function<size_t(const std::string& program, const std::string& path)> lacking = {};
+  std::vector<std::string> link_environment = {};  ///< of containers that this one is linked to
 };
 
 struct built_spec {
@@ -57,6 +58,9 @@ result<built_spec> build_spec(const spec_inputs& in);
 /// An exec: its `process` object. `exec` is Docker's exec configuration (Cmd, Env, User, WorkingDir, Tty, Privileged
 /// …).
 result<std::string> build_process(const spec_inputs& container, const nlohmann::json& exec, const resolved_user& user);
+
+/// "the minimum allowed cpu-shares is 2" or the like.
+result<void> check_cpu_shares(const nlohmann::json& host_config);
 
 /// `linux.resources` alone, for POST /containers/{id}/update.
 std::string build_resources(const nlohmann::json& host_config, const host_limits& host);

@@ -327,3 +327,75 @@ TEST_CASE_METHOD(fixture, "exec processes") {
   REQUIRE(built);
   CHECK(json::parse(*built)["capabilities"]["effective"].size() == 40);
 }
+
+TEST_CASE_METHOD(fixture, "what would cover /proc is refused as runc does") {
+  const auto with = [&](const char* type, const char* source, const char* destination) {
+    mounts = {{type, source, destination, "", false, true, ""}};
+    const auto spec = oci::build_spec(inputs());
+    return spec ? std::string() : spec.error().message();
+  };
+  const auto prefix = create + "unable to start container process: error during container init: error mounting ";
+  CHECK(with("bind", "/tmp", "/proc") ==
+        prefix + "\"/tmp\" to rootfs at \"/proc\": \"/proc\" cannot be mounted because it is not of type proc");
+  CHECK(with("volume", "/tmp", "/proc/sub") ==
+        prefix + "\"/tmp\" to rootfs at \"/proc/sub\": \"/proc/sub\" cannot be mounted because it is inside /proc");
+  CHECK(with("tmpfs", "", "/proc").ends_with("cannot be mounted because it is not of type proc"));
+  CHECK(with("bind", "/proc", "/proc").empty());
+  CHECK(with("bind", "/etc/passwd", "/proc/uptime").empty());
+  CHECK(with("tmpfs", "", "/proc/acpi").empty());
+  CHECK(with("bind", "/tmp", "/process").empty());
+}
+
+TEST_CASE_METHOD(fixture, "limits that the kernel would bend or not take are refused as runc does") {
+  const auto cgroup = create +
+                      "unable to start container process: error during container init: error setting cgroup config for "
+                      "procHooks process: ";
+  host_config["CpuShares"] = 1;
+  CHECK(refused() == cgroup + "the minimum allowed cpu-shares is 2");
+  host_config["CpuShares"] = 262145;
+  CHECK(refused() == cgroup + "the maximum allowed cpu-shares is 262144");
+  host_config["CpuShares"] = 262144;
+  CHECK(build()["linux"]["resources"]["cpu"]["shares"] == 262144);
+  host_config["BlkioDeviceReadBps"] = {{{"Path", "/dev/nonexistent"}, {"Rate", 100}}};
+  CHECK(refused() == "stat /dev/nonexistent: no such file or directory");
+  host_config["BlkioDeviceReadBps"] = {{{"Path", "/dev/null"}, {"Rate", 100}}};
+  CHECK(refused() == cgroup + "failed to write \"1:3 100\": write blkio.throttle.read_bps_device: no such device");
+}
+
+TEST_CASE_METHOD(fixture, "a domain name needs a UTS namespace") {
+  config["Domainname"] = "x.test";
+  CHECK(build()["linux"]["sysctl"]["kernel.domainname"] == "x.test");
+  host_config["UTSMode"] = "host";
+  CHECK(refused() == create + "sysctl \"kernel.domainname\" is not in a separate kernel namespace");
+}
+
+TEST_CASE_METHOD(fixture, "variables of links come before the container's own") {
+  auto in = inputs();
+  in.link_environment = {"DB_PORT=tcp://1.2.3.4:5", "A=0"};
+  const auto spec = oci::build_spec(in);
+  REQUIRE(spec);
+  const auto env = json::parse(spec->json)["process"]["env"];
+  CHECK(has(env, "DB_PORT=tcp://1.2.3.4:5"));
+  CHECK(has(env, "A=1"));
+  CHECK_FALSE(has(env, "A=0"));
+  const auto process = oci::build_process(in, {{"Cmd", {"env"}}}, user);
+  REQUIRE(process);
+  CHECK(has(json::parse(*process)["env"], "DB_PORT=tcp://1.2.3.4:5"));
+}
+
+TEST_CASE_METHOD(fixture, "an empty profile is no filter") {
+  host_config["SecurityOpt"] = {"seccomp={}"};
+  const auto spec = build();
+  CHECK_FALSE(spec["linux"].contains("seccomp"));
+  CHECK_FALSE(spec.contains("annotations"));
+}
+
+TEST_CASE_METHOD(fixture, "cgroups are writable where that was asked for") {
+  const auto options = [&] { return mount_at(build(), "/sys/fs/cgroup")["options"]; };
+  CHECK(has(options(), "ro"));
+  host_config["SecurityOpt"] = {"writable-cgroups=true"};
+  CHECK(has(options(), "rw"));
+  host_config["Privileged"] = true;
+  host_config["SecurityOpt"] = {"writable-cgroups=false"};
+  CHECK(has(options(), "ro"));
+}

@@ -92,13 +92,7 @@ std::string read_output(int socket) {
     std::string payload(frame.length, '\0');
     if (!read_all(payload.data(), payload.size())) return out + "<broken>";
     if (frame.kind == stdio::frame_kind::output) out += payload;
-    if (frame.kind == stdio::frame_kind::end) {
-      stdio::frame ack;
-      ack.kind = stdio::frame_kind::ack;
-      ack.sequence = frame.sequence;
-      (void)fs::write_all(socket, {reinterpret_cast<const char*>(&ack), sizeof ack});
-      return out;
-    }
+    if (frame.kind == stdio::frame_kind::end) return out;
   }
 }
 

@@ -1,0 +1,22 @@
+// Which network a container joins, of those that NetworkMode and EndpointsConfig name.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "actors/model/container_record.hpp"
+
+namespace arca::model {
+
+/// NetworkMode's; where endpoints were given and none for that one, the network of the first of them.
+std::string network_to_join(const container_record& r);
+/// Create: more than one bridge network is not supported (errc::unsupported).
+result<void> check_network_count(const nlohmann::json& host_config, const nlohmann::json& endpoints);
+/// Start: networks that exclude each other, in Docker's words.
+result<void> check_network_company(const nlohmann::json& host_config, const nlohmann::json& endpoints);
+
+/// What the container's interface is called on the network of this endpoint.
+std::string interface_name(const nlohmann::json& endpoint);
+/// LinkLocalIPs (IPv4) with the prefix length of their class, as Docker adds them.
+std::vector<std::string> link_local_addresses(const nlohmann::json& endpoint);
+
+}  // namespace arca::model
