@@ -95,7 +95,6 @@ void container::begin_start(done finished) {
 // Docker creates such a container, and so does Arca; it is the start that cannot be as asked for.
 result<void> container::check_supported() const {
   ARCA_CHECK(model::check_network_company(record_.host_config, record_.networking));
-  ARCA_CHECK(model::check_network_count(record_.host_config, record_.networking));
   const bool image = std::ranges::any_of(record_.mounts, [](const auto& mount) { return mount.type == "image"; });
   return image ? result<void>(fail(errc::unsupported, "mounts of type \"image\" are not supported")) : result<void>();
 }
@@ -111,6 +110,9 @@ void container::allocate_networks(done finished) {
     return;
   }
   const auto network = model::network_to_join(record_);
+  for (const auto& other : model::networks_left_out(record_))
+    log::warn("a container is on one network only: this one is left out", log::kv("network", other),
+              log::kv("container", record_.id));
   if (starts_with(network, "container:")) {
     launch_in_machine({}, std::move(*joined), std::move(finished));
     return;

@@ -22,13 +22,13 @@ std::string network_to_join(const container_record& r) {
   return r.networking.begin().key();
 }
 
-result<void> check_network_count(const json& host_config, const json& endpoints) {
-  const auto mode = network_name_of(text_of(host_config, "NetworkMode"));
-  if (!is_bridge(mode) || !endpoints.is_object()) return {};
-  size_t bridges = 0;
-  for (const auto& [network, settings] : endpoints.items()) bridges += is_bridge(network) ? 1 : 0;
-  if (bridges < 2) return {};
-  return fail(errc::unsupported, "a container on more than one network is not supported");
+std::vector<std::string> networks_left_out(const container_record& r) {
+  std::vector<std::string> out;
+  const auto joined = network_to_join(r);
+  if (!is_bridge(joined) || starts_with(joined, "container:") || !r.networking.is_object()) return out;
+  for (const auto& [network, settings] : r.networking.items())
+    if (is_bridge(network) && network != joined) out.push_back(network);
+  return out;
 }
 
 result<void> check_network_company(const json& host_config, const json& endpoints) {

@@ -9,8 +9,8 @@ namespace arca::model {
 
 /// NetworkMode's; where endpoints were given and none for that one, the network of the first of them.
 std::string network_to_join(const container_record& r);
-/// Create: more than one bridge network is not supported (errc::unsupported).
-result<void> check_network_count(const nlohmann::json& host_config, const nlohmann::json& endpoints);
+/// Those that endpoints were given for beside it: a container is on one network only so far.
+std::vector<std::string> networks_left_out(const container_record& r);
 /// Start: networks that exclude each other, in Docker's words.
 result<void> check_network_company(const nlohmann::json& host_config, const nlohmann::json& endpoints);
 

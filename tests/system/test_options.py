@@ -178,7 +178,8 @@ class Networks(Case):
         self.refused("container must be created in host network mode", "--network", "none", "--network", "host", "busybox", "true")
         self.refused("cannot be connected to any other network", "--network", "host", "--network", "none", "busybox", "true")
         status, _ = self.created(NetworkingConfig={"EndpointsConfig": {"mine": {}, "bridge": {}}})
-        self.assertEqual(status, 501)
+        self.assertEqual(status, 204)
+        self.assertIn("left out network=mine", ENGINE.log())
 
     def test_the_only_endpoint_is_the_network(self):
         body = json.dumps({"Image": "busybox", "Cmd": ["sleep", "1000"], "NetworkingConfig": {"EndpointsConfig": {"mine": {}}}}).encode()
