@@ -12,7 +12,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from arca_engine import RUNTIME, Engine, busybox_archive, guest_folder, main, wait_for  # noqa: E402
 
 FULL = "dd if=/dev/zero of=/full bs=1M count=64 conv=fsync 2>/dev/null"
-FILL = "echo before; " + FULL + "; exit 7"
+# Not before the start has been answered: one that finds the disk full fails.
+FILL = "echo before; read word; " + FULL + "; exit 7"
+HOLD = "until [ -e /go ]; do sleep 0.1; done; " + FULL + "; sleep 300"
 
 
 class FullDisk(unittest.TestCase):
@@ -30,8 +32,10 @@ class FullDisk(unittest.TestCase):
         os.unlink("/tmp/" + self.e.name + ".tar")
 
     def fill(self):
-        r = self.e.docker("run", "--name", "filler", "busybox", "sh", "-c", FILL, check=False)
-        self.assertEqual((r.returncode, r.out), (7, "before\n"))
+        self.e.docker("run", "-d", "-i", "--name", "filler", "busybox", "sh", "-c", FILL)
+        wait_for(lambda: self.e.docker("logs", "filler").out == "before\n", 10, "the first line")
+        r = self.e.docker("attach", "filler", input=b"go\n", check=False)
+        self.assertEqual((r.returncode, r.out), (7, ""), r.err)
 
     def state(self, name):
         return self.e.json("GET", "/containers/%s/json" % name)["State"]
@@ -56,7 +60,8 @@ class FullDisk(unittest.TestCase):
         wait_for(lambda: not self.e.machines(), 5, "the last agent to end")
 
     def test_space_again_saves_the_exit(self):
-        self.e.docker("run", "-d", "--name", "holder", "busybox", "sh", "-c", FULL + "; sleep 300")
+        self.e.docker("run", "-d", "--name", "holder", "busybox", "sh", "-c", HOLD)
+        self.e.docker("exec", "holder", "touch", "/go")
         wait_for(lambda: os.statvfs(self.e.data).f_bavail == 0, 20, "the disk to be full")
         r = self.e.docker("exec", "holder", "true", check=False)
         self.assertEqual(r.returncode, 0, r.err)  # needs no disk

@@ -28,6 +28,7 @@ namespace {
 
 constexpr int socket_limit_s = 5;  ///< connect, send and the agent's one-byte answer
 constexpr int cgroup_patience_ms = 4000;
+constexpr std::chrono::seconds interface_limit{30};  ///< part of a start: a busy host's agent gets its processor late
 
 result<unique_fd> connect_unix(const std::string& path) {
   sockaddr_un address{};
@@ -188,8 +189,7 @@ result<void> namespace_machine::attach_nic(const nic_spec& nic) {
   inside.gateway4 = nic.gateway4;
   inside.gateway6 = nic.gateway6;
   inside.mtu = nic.mtu;
-  return wait_for<void>(
-      [&](auto done) { client_->configure_interface(inside, std::chrono::seconds(socket_limit_s), std::move(done)); });
+  return wait_for<void>([&](auto done) { client_->configure_interface(inside, interface_limit, std::move(done)); });
 }
 
 result<void> namespace_machine::detach_nic(const std::string& name) {
