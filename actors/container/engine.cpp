@@ -133,13 +133,10 @@ void engine::stop() {
         !stopped)
       log::warn("not every container stopped in time");
   }
-  // Reverse order; containers keep running with their agents.
-  const auto end = [](auto& handle) {
-    caf::anon_send_exit(handle, caf::exit_reason::user_shutdown);
-    handle = nullptr;
-  };
+  // Reverse order; containers keep running with their agents. Handles stay until nobody is left who might read them.
+  const auto end = [](const auto& handle) { caf::anon_send_exit(handle, caf::exit_reason::user_shutdown); };
   const auto all = containers();
-  for (const auto& [id, entry] : all->by_id()) caf::anon_send_exit(entry.handle, caf::exit_reason::user_shutdown);
+  for (const auto& [id, entry] : all->by_id()) end(entry.handle);
   directory_->set(std::make_shared<directory>());
   execs_->clear();
   end(ctx.containers);
@@ -152,7 +149,16 @@ void engine::stop() {
   end(ctx.events);
   // The store last: what the others sent before is in its mailbox and is committed before its exit.
   end(ctx.store);
-  if (ctx.actors->await_empty(actors_patience)) return;
+  if (ctx.actors->await_empty(actors_patience)) {
+    ctx.containers = nullptr;
+    ctx.machines = nullptr;
+    ctx.volumes = nullptr;
+    ctx.networks = nullptr;
+    ctx.images = nullptr;
+    ctx.events = nullptr;
+    ctx.store = nullptr;
+    return;
+  }
   for (const auto& row : ctx.actors->snapshot())
     log::error("an actor has not ended", log::kv("actor", row.path), log::kv("message", row.message));
 }

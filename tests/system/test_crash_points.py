@@ -19,13 +19,14 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from arca_engine import Engine, busybox_archive, wait_for  # noqa: E402
+from arca_engine import SANITIZED, Engine, busybox_archive, wait_for  # noqa: E402
 from crash_world import LONG, RETRIES, Crashed, World  # noqa: E402
 
 STRIDE = int(os.environ.get("ARCA_CRASH_STRIDE", "1"))
 ONLY = os.environ.get("ARCA_CRASH_ONLY", "")
 AT = int(os.environ.get("ARCA_CRASH_AT", "0"))
-QUICK_START = 3.0  # seconds until a daemon answers after a crash
+# Seconds until a daemon answers after a crash; sanitizers take several times as long.
+QUICK_START = 15.0 if SANITIZED else 3.0
 
 
 def tiny_image(path):

@@ -53,6 +53,20 @@ class Stop(unittest.TestCase):
         self.no_links("arca", "veth")
         self.e.start()
 
+    def test_in_the_middle_of_exits_and_restarts(self):
+        """Containers save what happens to them until they end themselves; what comes too late the next daemon hears."""
+        for n in range(4):
+            self.e.docker("run", "-d", "--name", "busy%d" % n, "--restart", "on-failure:40", "--network", "none", "busybox", "sh", "-c", "exit 3")
+        for pause in (0, 0.1, 0.3):
+            time.sleep(pause)
+            self.assertEqual(self.e.terminate(), 0)
+            self.e.start()
+        for n in range(4):
+            wait_for(lambda: self.e.json("GET", "/containers/busy%d/json" % n)["RestartCount"] > 0, 10, "a restart of busy%d" % n)
+            state = self.e.json("GET", "/containers/busy%d/json" % n)["State"]
+            self.assertEqual(state["ExitCode"], 0 if state["Status"] == "running" else 3)
+        self.e.remove_everything()
+
 
 class WithContainers(unittest.TestCase):
     def test_policies_when_the_next_daemon_starts(self):
