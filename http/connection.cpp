@@ -442,7 +442,27 @@ void connection::gone() {
 
 // ---- hijacked
 
-awaitable<void> connection::hijack(std::string head, stream s) {
+// Docker Engine drops what has come with the head. A body with a length may come in pieces; chunks need not have an
+// end.
+awaitable<void> connection::skip_body() {
+  std::string nothing;
+  size_t total = 0;
+  deadline_in(bounds().body_stall);
+  while (!parser_->complete()) {
+    size_t used = 0;
+    const bool bad = parser_->read_body(input_.view(), used, nothing, large_read) == request_parser::progress::bad;
+    input_.consume(used);
+    total += nothing.size();
+    nothing.clear();
+    if (bad || total > discarded_body) break;
+    if (used == 0 && (req.content_length < 0 || !co_await fill(small_read))) break;
+  }
+  if (!parser_->complete()) input_.consume(input_.size());
+  no_deadline();
+}
+
+awaitable<void> connection::begin_hijack(std::string head) {
+  co_await skip_body();
   hijacked_ = true;
   keep_ = false;
   phase_ = phase::endless;
@@ -450,7 +470,11 @@ awaitable<void> connection::hijack(std::string head, stream s) {
   on_gone_.clear();
   sent_status_ = head.size() > 12 ? std::atoi(head.c_str() + 9) : 0;
   const std::array<std::string_view, 1> parts{head};
-  if (!co_await write_parts(parts)) {
+  head_sent_ = co_await write_parts(parts);
+}
+
+awaitable<void> connection::run_hijacked(stream s) {
+  if (!head_sent_) {
     if (s.output) s.output->abort();
     if (s.input) s.input->close(error(errc::cancelled, "the client has gone"));
     co_return;

@@ -33,7 +33,8 @@ class connection final : public call, public std::enable_shared_from_this<connec
   awaitable<bool> write(std::string_view data) override;
   awaitable<result<void>> copy(std::shared_ptr<byte_channel> from) override;
   void on_gone(std::function<void()> callback) override;
-  awaitable<void> hijack(std::string head, stream s) override;
+  awaitable<void> begin_hijack(std::string head) override;
+  awaitable<void> run_hijacked(stream s) override;
 
  private:
   using clock = std::chrono::steady_clock;
@@ -46,6 +47,7 @@ class connection final : public call, public std::enable_shared_from_this<connec
   awaitable<bool> send(const response& r);
   awaitable<bool> finish(const response& r);
   awaitable<void> discard_body();
+  awaitable<void> skip_body();
   awaitable<void> linger(std::chrono::milliseconds most);
 
   awaitable<bool> fill(size_t wanted);
@@ -77,7 +79,7 @@ class connection final : public call, public std::enable_shared_from_this<connec
   std::optional<request_parser> parser_;
   phase phase_ = phase::idle;
   bool keep_ = true, expects_continue_ = false;
-  bool started_ = false, chunked_ = false, hijacked_ = false;
+  bool started_ = false, chunked_ = false, hijacked_ = false, head_sent_ = false;
   int sent_status_ = 0;
   bool watching_ = false, watch_wanted_ = false, gone_ = false;
   std::vector<std::function<void()>> on_gone_;

@@ -2,6 +2,8 @@
 
 #include <strings.h>
 
+#include "actors/streams/byte_channel.hpp"
+
 namespace arca::http {
 namespace {
 bool same_name(std::string_view a, std::string_view b) {
@@ -54,6 +56,11 @@ response response::broken() {
   response r = sent();
   r.cut_off = true;
   return r;
+}
+
+awaitable<void> call::hijack(std::string head, stream s) {
+  co_await begin_hijack(std::move(head));
+  co_await run_hijacked(std::move(s));
 }
 
 }  // namespace arca::http

@@ -99,10 +99,14 @@ class call {
   /// `callback` is called once, on this io thread, if the client goes away before the answer is finished.
   virtual void on_gone(std::function<void()> callback) = 0;
 
-  /// Takes the connection out of HTTP: sends `head` (status line, headers, empty line, and what may follow it), then
-  /// moves bytes both ways until the output ends. EOF from the client only closes the input; a client that hangs up
-  /// aborts both. A stream without channels just sends `head` and ends.
-  virtual awaitable<void> hijack(std::string head, stream s) = 0;
+  /// Takes the connection out of HTTP: sends `head` (status line, headers, empty line, and what may follow it). The
+  /// request's own body is dropped: it is no input of the stream.
+  virtual awaitable<void> begin_hijack(std::string head) = 0;
+  /// Then: moves bytes both ways until the output ends. EOF from the client only closes the input; a client that hangs
+  /// up aborts both. A stream without channels just ends.
+  virtual awaitable<void> run_hijacked(stream s) = 0;
+  /// Both.
+  awaitable<void> hijack(std::string head, stream s);
 };
 
 using handler = awaitable<response> (*)(call&);

@@ -103,6 +103,33 @@ TEST_CASE("hijack: 101, early bytes, half-close, output after it") {
   CHECK(c.rest() == "EARLY LATE\nbye 11\n");
 }
 
+TEST_CASE("hijack: the request's own body is no input of the stream") {
+  const test_server s;
+  client c(s.address());
+  const std::string begin = "POST /v1.51/shell HTTP/1.1\r\nHost: d\r\n";
+  SECTION("with a length") {
+    c.send(begin + upgrade + "Content-Length: 15\r\n\r\n{\"stream\":true}");
+  }
+  SECTION("in pieces") {
+    c.send(begin + "Content-Length: 15\r\n\r\n");
+    for (const char* piece : {"{\"stream\":", "true}"}) {
+      std::this_thread::sleep_for(20ms);
+      c.send(piece);
+    }
+  }
+  SECTION("chunked") {
+    c.send(begin + upgrade + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+  }
+  SECTION("chunked without an end") {
+    c.send(begin + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    CHECK(c.wait_for("\r\n\r\n"));
+  }
+  c.send("late\n");
+  CHECK(c.wait_for("LATE\n"));
+  c.half_close();
+  CHECK(c.rest().ends_with("\r\n\r\nLATE\nbye 5\n"));
+}
+
 TEST_CASE("hijack without upgrade headers is a 200 until the end") {
   const test_server s;
   client c(s.address());

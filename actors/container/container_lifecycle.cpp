@@ -306,9 +306,7 @@ void container::after_exit(bool was_stopping) {
         {{"exitCode", std::to_string(state.exit_code)},
          {"execDuration", std::to_string(std::max<int64_t>(0, state.finished_at - state.started_at) / 1'000'000'000)}});
   io_->finish();
-  answer_waiters(state.status == container_status::restarting
-                     ? std::initializer_list<std::string_view>{"next-exit"}
-                     : std::initializer_list<std::string_view>{"not-running", "next-exit"});
+  answer_waiters({"not-running", "next-exit"});  // also when a policy starts it again, as Docker Engine does
   if (machine_) acknowledge_exit_of(std::exchange(machine_, nullptr));
   release_endpoints release;
   release.container_id = record_.id;

@@ -3,6 +3,7 @@
 
 #include "actors/container/internal.hpp"
 #include "actors/core/errors.hpp"
+#include "actors/core/promise.hpp"
 #include "actors/model/detach_keys.hpp"
 #include "actors/model/exec.hpp"
 #include "actors/streams/process_io.hpp"
@@ -25,8 +26,10 @@ std::string exec_command(const std::string& config) {
 namespace {
 
 constexpr int exit_killed = 137;
+constexpr auto resize_patience =
+    std::chrono::seconds(9);  ///< Docker Engine has 10, which here is all that the request may take
 
-class exec_session : public tracked<exec_actor::base> {
+class exec_session : public tracked<exec_internal::base> {
  public:
   exec_session(caf::actor_config& config, container_services services,
                std::shared_ptr<const model::container_record> container, std::string id, std::string exec_config,
@@ -47,14 +50,7 @@ class exec_session : public tracked<exec_actor::base> {
   behavior_type make_behavior() override {
     return {
         [this](const start_exec& r) { return start(r); },
-        [this](const resize_exec& r) -> caf::result<void> {
-          if (status_ == status::exited)
-            return caf_error(errc::not_found, "NotFound: process does not exist " + id_ + ": not found");
-          if (status_ != status::running || !io_)
-            return caf_error(errc::internal, "timeout waiting for exec session ready");
-          io_->resize(r.rows, r.columns);
-          return caf::unit;
-        },
+        [this](const resize_exec& r) { return resize(r); },
         [this](const inspect_exec&) {
           model::exec_state state;
           state.id = id_;
@@ -68,6 +64,9 @@ class exec_session : public tracked<exec_actor::base> {
           return d;
         },
         [this](const machine_exited& report) { exited(report.exit_code); },
+        [this](const resizes_due& due) {
+          if (due.ticket == resize_ticket_) answer_early_resizes();
+        },
     };
   }
 
@@ -93,7 +92,7 @@ class exec_session : public tracked<exec_actor::base> {
       return promise;
     }
     if (status_ != status::created) {
-      refuse(request, {errc::conflict, "exec command " + id_ + " has already run"}, promise);
+      promise.deliver(caf_error(errc::conflict, "exec command " + id_ + " has already run"));
       return promise;
     }
     status_ = status::starting;
@@ -124,14 +123,14 @@ class exec_session : public tracked<exec_actor::base> {
     s.container_id = container_->id;
     s.process_id = id_;
     s.process = process.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-    give_up_ = [this, promise, request, answer](const error& why) mutable {
+    give_up_ = [this, promise, answer](const error& why) mutable {
       const auto text = lower(why.message());
       exited(text.find("permission denied") != std::string::npos ? 126
              : why.code() == errc::invalid_argument || text.find("no such file or directory") != std::string::npos
                  ? 127
                  : 128);
       if (auto unused = s_.ctx.streams->take(answer.stream); unused && unused->output) unused->output->abort();
-      refuse(request, why, promise);
+      promise.deliver(to_caf(why));
     };
     this->request(machine_, caf::infinite, std::move(s))
         .then(
@@ -139,10 +138,42 @@ class exec_session : public tracked<exec_actor::base> {
               if (!std::exchange(give_up_, nullptr)) return;
               if (status_ == status::starting) status_ = status::running;
               pid_ = started.pid;
+              answer_early_resizes();
               promise.deliver(std::move(answer));
             },
             [this](caf::error& e) { not_started(from_caf(e)); });
     return promise;
+  }
+
+  caf::result<void> resize(const resize_exec& request) {
+    auto promise = make_response_promise<void>();
+    if (status_ == status::created || status_ == status::starting) {
+      if (early_resizes_.empty()) {
+        resizes_due due;
+        due.ticket = ++resize_ticket_;
+        delayed_send(this, resize_patience, due);
+      }
+      early_resizes_.emplace_back(request, promise);
+    } else {
+      answer_resize(request, promise);
+    }
+    return promise;
+  }
+
+  void answer_resize(const resize_exec& request, caf::typed_response_promise<void> promise) {
+    if (status_ == status::exited) {
+      promise.deliver(caf_error(errc::not_found, "NotFound: process does not exist " + id_ + ": not found"));
+    } else if (status_ == status::running && io_) {
+      io_->resize(request.rows, request.columns);
+      deliver_ok(promise);
+    } else {
+      promise.deliver(caf_error(errc::internal, "timeout waiting for exec session ready"));
+    }
+  }
+
+  /// Of a client that has been told of the session before its process was there.
+  void answer_early_resizes() {
+    for (auto& [request, promise] : std::exchange(early_resizes_, {})) answer_resize(request, promise);
   }
 
   /// Null when the container is gone.
@@ -171,34 +202,12 @@ class exec_session : public tracked<exec_actor::base> {
     if (const auto give_up = std::exchange(give_up_, nullptr)) give_up(why);
   }
 
-  /// A client that attaches gets the reason as output, after the upgrade, as Docker does; one that detaches as the
-  /// answer.
-  void refuse(const start_exec& request, const error& why, caf::typed_response_promise<attached_stream> promise) {
-    if (request.detach) {
-      promise.deliver(to_caf(why));
-      return;
-    }
-    const std::string text = why.message() + "\r\n";
-    attached_stream answer;
-    answer.tty = request.tty;
-    std::string bytes;
-    if (!answer.tty) {
-      bytes = {1, 0, 0, 0};
-      for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(text.size() >> shift & 0xff);
-    }
-    stream s;
-    s.output = std::make_shared<byte_channel>();
-    s.output->push(bytes + text);
-    s.output->close();
-    answer.stream = s_.ctx.streams->put(std::move(s));
-    promise.deliver(std::move(answer));
-  }
-
   /// The code is known before the stream's EOF: machine_exited is sent when the output is complete, finish() ends it.
   void exited(int code) {
     if (status_ == status::exited) return;
     status_ = status::exited;
     exit_code_ = code;
+    answer_early_resizes();
     s_.execs.exited(id_);
     if (io_) io_->finish();
     s_.ctx.processes->erase(container_->id, id_);
@@ -239,6 +248,8 @@ class exec_session : public tracked<exec_actor::base> {
   std::shared_ptr<process_io> io_;
   status status_ = status::created;
   std::function<void(const error&)> give_up_;  ///< while the start is asked for
+  std::vector<std::pair<resize_exec, caf::typed_response_promise<void>>> early_resizes_;
+  uint64_t resize_ticket_ = 0;
   std::optional<int32_t> exit_code_;
   int64_t pid_ = 0;
 };

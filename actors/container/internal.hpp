@@ -48,6 +48,12 @@ struct timer_due {
   ARCA_MESSAGE(timer_due, kind, ticket)
 };
 
+/// exec → itself: resizes that came before its process wait no longer.
+struct resizes_due {
+  uint64_t ticket = 0;
+  ARCA_MESSAGE(resizes_due, ticket)
+};
+
 /// manager → itself, some time after the last removal: give freed memory back to the host.
 struct trim_memory {
   uint64_t ticket = 0;
@@ -65,6 +71,8 @@ using container_manager_internal = container_manager_actor::extend<
 using container_internal =
     container_actor::extend<caf::replies_to<resume_container>::with<bool>,
                             caf::replies_to<stop_with_daemon>::with<void>, caf::reacts_to<timer_due>>;
+
+using exec_internal = exec_actor::extend<caf::reacts_to<resizes_due>>;
 
 /// What the three kinds of actor share beside the engine's context.
 struct container_services {
@@ -94,6 +102,7 @@ CAF_ADD_TYPE_ID(arca_container_internal, (arca::resume_container))
 CAF_ADD_TYPE_ID(arca_container_internal, (arca::stop_with_daemon))
 CAF_ADD_TYPE_ID(arca_container_internal, (arca::timer_kind))
 CAF_ADD_TYPE_ID(arca_container_internal, (arca::timer_due))
+CAF_ADD_TYPE_ID(arca_container_internal, (arca::resizes_due))
 CAF_ADD_TYPE_ID(arca_container_internal, (arca::trim_memory))
 CAF_ADD_TYPE_ID(arca_container_internal, (arca::forget_execs))
 CAF_END_TYPE_ID_BLOCK(arca_container_internal)

@@ -5,6 +5,7 @@
 
 #include "actors/model/detach_keys.hpp"
 #include "actors/streams/byte_channel.hpp"
+#include "actors/streams/mux_frame.hpp"
 #include "http/handlers/common.hpp"
 #include "http/head.hpp"
 
@@ -42,7 +43,22 @@ std::optional<error> container_stopped(engine& e, const std::string& exec_id) {
 }
 }  // namespace
 
-// What goes wrong after the checks comes as output of the session (the actor sees to it).
+namespace {
+// As output of the session, in a piece of its own.
+stream words_of(const error& why, bool tty) {
+  const auto text = why.message() + "\r\n";
+  std::string bytes(tty ? 0 : mux_header_size, '\0');
+  if (!tty) put_mux_header(bytes.data(), 1, text.size());
+  stream s;
+  s.output = std::make_shared<byte_channel>();
+  s.output->push(bytes + text);
+  s.output->close();
+  return s;
+}
+}  // namespace
+
+// The head goes out before the session starts, as in Docker Engine: some clients (docker-py) lose output that comes in
+// one piece with it. What goes wrong after the checks comes as output.
 awaitable<response> exec_start(call& c) {
   const auto body = co_await json_body(c);
   if (!body) co_return error_response(body.error());
@@ -56,12 +72,18 @@ awaitable<response> exec_start(call& c) {
   m.tty = options->tty;
   m.rows = options->rows;
   m.columns = options->columns;
+  if (m.detach) {
+    const auto started = co_await ask_with_deadline(c, *found, m);
+    co_return started ? response::empty(200) : error_response(started.error());
+  }
+  co_await c.begin_hijack(hijack_head(c.req, !m.tty, response::standard::all));
   const auto started = co_await ask_with_deadline(c, *found, m);
-  if (!started) co_return error_response(started.error());
-  if (m.detach) co_return response::empty(200);
-  auto opened = engine_of(c).context().streams->take(started->stream);
-  if (!opened) co_return failed(errc::internal, "the session's stream has gone");
-  co_await c.hijack(hijack_head(c.req, !m.tty, response::standard::all), std::move(*opened));
+  auto opened = started ? engine_of(c).context().streams->take(started->stream) : std::nullopt;
+  if (opened)
+    co_await c.run_hijacked(std::move(*opened));
+  else
+    co_await c.run_hijacked(
+        words_of(started ? error(errc::internal, "the session's stream has gone") : started.error(), m.tty));
   co_return response::sent();
 }
 

@@ -2,6 +2,7 @@
 """Options of docker run and create, each as Docker Engine 28.5 answers it: nothing is taken without effect."""
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -220,6 +221,65 @@ class Networks(Case):
         self.assertIn("0/tcp -> 0.0.0.0:48173", ENGINE.docker("port", cid).out)
         ENGINE.docker("rm", "-f", cid)
         self.refused("unknown protocol", "-P", "--expose", "80/bogus", "busybox", "true")
+
+
+class Clients(Case):
+    """What the SDKs for Python and Node rely on."""
+
+    def connect(self, path, headers="", body=b""):
+        s = socket.socket(socket.AF_UNIX)
+        self.addCleanup(s.close)
+        s.settimeout(20)
+        s.connect(ENGINE.host[len("unix://"):])
+        s.sendall(("POST /v1.51%s HTTP/1.1\r\nHost: d\r\n%s\r\n" % (path, headers)).encode() + body)
+        return s
+
+    def until(self, s, mark):
+        data = b""
+        while mark not in data:
+            piece = s.recv(4096)
+            self.assertTrue(piece, data)
+            data += piece
+        return data
+
+    def post(self, path, body):
+        status, _, answer = ENGINE.http("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        self.assertIn(status, (200, 201, 204), answer)
+        return json.loads(answer) if answer else None
+
+    def test_the_body_of_an_attach_is_no_input(self):
+        json_body = b'{"stream":true,"stdin":true}'
+        for headers, body in (("Content-Length: %d\r\n" % len(json_body), json_body),
+                              ("Transfer-Encoding: chunked\r\n", b"0\r\n\r\n")):
+            name = ENGINE.docker("create", "-i", "busybox", "head", "-n1").out.strip()
+            s = self.connect("/containers/%s/attach?stream=1&stdin=1&stdout=1" % name, "Connection: Upgrade\r\nUpgrade: tcp\r\n" + headers, body)
+            self.until(s, b"\r\n\r\n")
+            ENGINE.docker("start", name)
+            s.sendall(b"hello\n")
+            self.assertEqual(self.until(s, b"\n"), b"\x01\0\0\0\0\0\0\x06hello\n")
+            ENGINE.docker("rm", "-f", name)
+
+    def test_an_exec_is_told_of_before_its_first_output(self):
+        """docker-py drops what comes in one piece with the head. A resize right after the head waits for the process."""
+        name = ENGINE.docker("run", "-d", "busybox", "sleep", "300").out.strip()
+        for command, words in ((["echo", "hello"], b"hello\r\n"), (["missing"], b"no such file or directory")):
+            exec_id = self.post("/containers/%s/exec" % name, {"Cmd": command, "Tty": True, "AttachStdout": True})["Id"]
+            body = b'{"Tty":true}'
+            headers = "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
+            s = self.connect("/exec/%s/start" % exec_id, headers, body)
+            self.assertTrue(self.until(s, b"\r\n\r\n").endswith(b"\r\n\r\n"))
+            self.until(s, words if command[0] == "echo" else b"\r\n")
+        exec_id = self.post("/containers/%s/exec" % name, {"Cmd": ["sleep", "60"], "Tty": True, "AttachStdout": True})["Id"]
+        s = self.connect("/exec/%s/start" % exec_id, headers, body)
+        self.until(s, b"\r\n\r\n")
+        self.post("/exec/%s/resize?h=33&w=44" % exec_id, {})
+        ENGINE.docker("rm", "-f", name)
+
+    def test_a_wait_hears_of_an_exit_that_a_policy_follows(self):
+        for condition in ("", "?condition=not-running", "?condition=next-exit"):
+            name = ENGINE.docker("run", "-d", "--restart", "always", "busybox", "sh", "-c", "sleep 1; exit 3").out.strip()
+            self.assertEqual(self.post("/containers/%s/wait%s" % (name, condition), {})["StatusCode"], 3)
+            ENGINE.docker("rm", "-f", name)
 
 
 if __name__ == "__main__":
