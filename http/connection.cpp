@@ -185,29 +185,30 @@ awaitable<bool> connection::finish(const response& r) {
     while (pumping_) co_await pump_ended_.wait();
     no_deadline();
   }
-  if (sent && keep_ && !parser_->complete()) co_await discard_body();
+  if (sent && keep_ && !parser_->complete()) keep_ = co_await discard_body(true);
   if (sent && keep_ && !gone_) co_return true;
   if (sent) co_await linger(goodbye);
   co_return false;
 }
 
-awaitable<void> connection::discard_body() {
+// What is left of the request's body. False: it does not end, or not soon. `wait`: for more than has come already.
+awaitable<bool> connection::discard_body(bool wait) {
   std::string nothing;
   size_t total = 0;
+  bool good = true;
   deadline_in(bounds().body_stall);
-  while (!parser_->complete()) {
+  while (good && !parser_->complete()) {
     size_t used = 0;
     const bool bad = parser_->read_body(input_.view(), used, nothing, large_read) == request_parser::progress::bad;
     input_.consume(used);
     total += nothing.size();
     nothing.clear();
     const bool stuck = used == 0 && input_.size() >= large_read;
-    if (bad || stuck || total > discarded_body || (used == 0 && !parser_->complete() && !co_await fill(small_read))) {
-      keep_ = false;
-      break;
-    }
+    good = !bad && !stuck && total <= discarded_body;
+    if (good && used == 0 && !parser_->complete()) good = wait && co_await fill(small_read);
   }
   no_deadline();
+  co_return good;
 }
 
 // Half-closes and reads on for a while: closing with unread input would make the kernel drop what we sent last.
@@ -444,25 +445,8 @@ void connection::gone() {
 
 // Docker Engine drops what has come with the head. A body with a length may come in pieces; chunks need not have an
 // end.
-awaitable<void> connection::skip_body() {
-  std::string nothing;
-  size_t total = 0;
-  deadline_in(bounds().body_stall);
-  while (!parser_->complete()) {
-    size_t used = 0;
-    const bool bad = parser_->read_body(input_.view(), used, nothing, large_read) == request_parser::progress::bad;
-    input_.consume(used);
-    total += nothing.size();
-    nothing.clear();
-    if (bad || total > discarded_body) break;
-    if (used == 0 && (req.content_length < 0 || !co_await fill(small_read))) break;
-  }
-  if (!parser_->complete()) input_.consume(input_.size());
-  no_deadline();
-}
-
 awaitable<void> connection::begin_hijack(std::string head) {
-  co_await skip_body();
+  if (!co_await discard_body(req.content_length >= 0)) input_.consume(input_.size());
   hijacked_ = true;
   keep_ = false;
   phase_ = phase::endless;

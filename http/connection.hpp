@@ -46,8 +46,7 @@ class connection final : public call, public std::enable_shared_from_this<connec
   awaitable<void> refuse(request_parser::refusal why);
   awaitable<bool> send(const response& r);
   awaitable<bool> finish(const response& r);
-  awaitable<void> discard_body();
-  awaitable<void> skip_body();
+  awaitable<bool> discard_body(bool wait);
   awaitable<void> linger(std::chrono::milliseconds most);
 
   awaitable<bool> fill(size_t wanted);
