@@ -53,6 +53,7 @@ class container : public tracked<container_internal::base> {
   void allocate_networks(done finished);
   void launch_in_machine(std::vector<endpoint> endpoints, std::vector<joined_namespace> joined, done finished);
   void launched(const machine_started& started, done finished);
+  void undo_unsaved_start(caf::error why, uint64_t generation, done finished);
   void launch_failed(const error& why, done finished);
   void on_machine_exited(const machine_exited& report);
   void init_exited(const machine_exited& report);

@@ -211,15 +211,27 @@ void container::launched(const machine_started& started, done finished) {
   record_.start_wanted = false;
   record_.machine = started.machine;
   keep_details(started.details);
-  save([this, finished](caf::error e) {
-    if (!e) {
-      volume_event("mount");
-      network_event("connect");
-      event("start");
-    }
-    finished(std::move(e));
+  save([this, finished, generation = record_.generation](caf::error e) {
+    if (e) return undo_unsaved_start(std::move(e), generation, finished);
+    volume_event("mount");
+    network_event("connect");
+    event("start");
+    finished({});
     run_later();
   });
+}
+
+// A full disk: what no later daemon would know of must not run on. Its exit goes the way of any other.
+void container::undo_unsaved_start(caf::error why, uint64_t generation, done finished) {
+  log::error("start not saved", log::kv("container", record_.id), log::kv("reason", from_caf(why).message()));
+  auto refuse = [why = std::move(why), finished = std::move(finished)](const caf::error&) { finished(why); };
+  if (record_.state.status != container_status::running || record_.generation != generation) {
+    refuse({});  // it has ended meanwhile
+    return run_later();
+  }
+  record_.stopped_by_user = true;  // no policy starts it again
+  on_stopped_.push_back(refuse);
+  kill_now();
 }
 
 void container::launch_failed(const error& why, done finished) {
