@@ -225,8 +225,10 @@ void container::launched(const machine_started& started, done finished) {
 void container::undo_unsaved_start(caf::error why, uint64_t generation, done finished) {
   log::error("start not saved", log::kv("container", record_.id), log::kv("reason", from_caf(why).message()));
   auto refuse = [why = std::move(why), finished = std::move(finished)](const caf::error&) { finished(why); };
-  if (record_.state.status != container_status::running || record_.generation != generation) {
-    refuse({});  // it has ended meanwhile
+  const auto status = record_.state.status;
+  const bool runs = status == container_status::running || status == container_status::paused;
+  if (!runs || record_.generation != generation) {
+    refuse({});  // it has ended meanwhile, or is about to
     return run_later();
   }
   record_.stopped_by_user = true;  // no policy starts it again
