@@ -55,7 +55,7 @@ result<void> apply_sysctl(const std::string& name, const std::string& value, boo
 agent::agent(loop& on, agent_setup setup, make_launcher how)
     : loop_(on),
       reaper_(on),
-      pool_([this] { tidy_memory(); }),
+      pool_([this] { loop_.post([this] { tidy_memory(); }); }),
       setup_(std::move(setup)),
       make_launcher_(std::move(how)),
       stdio_(

@@ -1,8 +1,10 @@
-// Blocks of memory for unread output, taken straight from the kernel so that an idle agent holds none.
+// Blocks of memory for unread output, taken straight from the kernel so that an idle agent holds none. A block may be
+// let go on any thread: gRPC sends from it.
 #pragma once
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 namespace arca::guest {
@@ -14,28 +16,34 @@ class chunk_pool {
   static constexpr size_t chunk_size = 129u * 4096;
   static constexpr size_t max_spare = 4;
 
-  struct returner {
-    chunk_pool* pool = nullptr;
-    void operator()(char* memory) const { pool->give_back(memory); }
-  };
-  using memory = std::unique_ptr<char, returner>;
+  using memory = std::shared_ptr<char>;
 
-  /// `on_spare` is called when the pool, empty before, keeps a block: trim is due some time later.
-  explicit chunk_pool(std::function<void()> on_spare = {}) : on_spare_(std::move(on_spare)) {}
+  /// `on_spare` is called on the thread that lets a block go, once before each trim, when the pool keeps it: trim is
+  /// due some time later.
+  explicit chunk_pool(std::function<void()> on_spare = {});
   chunk_pool(const chunk_pool&) = delete;
   chunk_pool& operator=(const chunk_pool&) = delete;
-  ~chunk_pool() { trim(); }
+  /// Blocks that are still held go back to the kernel when they are let go.
+  ~chunk_pool();
 
   /// Throws std::bad_alloc. The most recently returned block comes first: it is the warmest.
   memory take();
   /// Gives the spare blocks back to the kernel.
   void trim();
-  size_t spare() const { return spare_.size(); }
+  size_t spare() const;
 
  private:
-  void give_back(char* memory);
-  std::function<void()> on_spare_;
-  std::vector<char*> spare_;
+  struct store {
+    std::mutex guard;
+    std::function<void()> on_spare;
+    std::vector<char*> spare;
+    size_t most = max_spare;
+    bool told = false;  ///< that trim is due
+
+    void give_back(char* block);
+    void trim();
+  };
+  std::shared_ptr<store> store_;
 };
 
 }  // namespace arca::guest

@@ -12,6 +12,7 @@
 #include <array>
 #include <csignal>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "guest/fd_passing.hpp"
 #include "guest/native/cgroup_tree.hpp"
@@ -34,7 +35,8 @@ using namespace std::chrono_literals;
 
 constexpr std::string_view other_container = "container:";
 constexpr auto longest_launch = 60'000ms;  // a share that hangs; the daemon's deadline is shorter
-constexpr auto longest_way = 20ms;
+constexpr auto longest_patience = 20ms;
+constexpr auto first_set_up = 1ms;  // until one has been seen
 
 // "Not found" is a word about containers to the daemon, not about a file that a launch lacks.
 error launch_failure(const error& e) {
@@ -48,14 +50,10 @@ void set_terminal(process_plan& process, bool tty, uint32_t rows, uint32_t colum
   process.columns = static_cast<uint16_t>(std::min<uint32_t>(columns, UINT16_MAX));
 }
 
-// A machine has mostly one processor. A process that is over soon is told about once, with its end, instead of being
-// interrupted for the news that it runs: to and fro costs an emulated machine more than the news. At most as long as
-// the start took.
-void give_way(int pidfd, std::chrono::nanoseconds most) {
-  const auto rest = std::min<std::chrono::nanoseconds>(most, longest_way);
-  const timespec limit{0, static_cast<long>(rest.count())};
-  pollfd over{pidfd, POLLIN, 0};
-  (void)ppoll(&over, 1, &limit, nullptr);
+// A process that is over soon is told about once, with its end (guest/native/loan.hpp): execve and so short a life take
+// together some five times as long as what comes before. One with a terminal is talked to at once.
+std::chrono::nanoseconds patience_with(const process_plan& process, std::chrono::nanoseconds set_up) {
+  return process.tty ? 0ns : std::min<std::chrono::nanoseconds>(6 * set_up, longest_patience);
 }
 }  // namespace
 
@@ -81,20 +79,31 @@ struct native_launcher::launch {
   child_plan plan;  ///< emptied after the clone
   unique_fd cgroup_folder;
   unique_fd channel, pidfd, terminal;
+  int channel_number = -1;  ///< the channel's, for the thread that clones
   std::atomic<pid_t> pid = 0;
+  int folder() const { return cgroup_folder ? cgroup_folder.get() : -1; }
   bool ready = false;
   std::string failure;
   loop::timer_id limit = 0;
+  std::optional<loan> lent;                    ///< of an exec
+  std::function<void(result<launched>)> done;  ///< of an exec, while it is in execs_
 };
 
 native_launcher::native_launcher(loop& on, reaper& children, const std::string& machine_dir)
-    : loop_(on), reaper_(children), threads_(on), machine_dir_(machine_dir) {
+    : loop_(on),
+      reaper_(children),
+      threads_(on),
+      usual_set_up_(std::chrono::nanoseconds(first_set_up).count()),
+      machine_dir_(machine_dir) {
   // Processes that are being launched have this one's memory.
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   prepare_clones();
+  reaper_.before_collecting([this] { take_over_ended(); });
 }
 
-native_launcher::~native_launcher() = default;
+native_launcher::~native_launcher() {
+  reaper_.before_collecting([] {});
+}
 
 result<std::shared_ptr<native_launcher::launch>> native_launcher::prepare(create_spec& spec, container& into) {
   const json config = json::parse(spec.oci_spec, nullptr, false);
@@ -189,28 +198,42 @@ void native_launcher::start(const std::shared_ptr<launch>& it, std::function<voi
   std::array<int, 2> ends{};
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) return done(fail_errno("socketpair"));
   it->channel.reset(ends[0]);
+  it->channel_number = ends[0];
   it->plan.channel.reset(ends[1]);
   it->plan.container.process.seal();
   reaper_.launch_begins();
   it->limit = loop_.after(longest_launch, [it] {
     if (const pid_t pid = it->pid; pid > 0) kill(pid, SIGKILL);
   });
-  const auto clone = [it](child_memory memory) {
-    return clone_child(it->plan, it->cgroup_folder ? it->cgroup_folder.get() : -1, it->pidfd, it->pid, memory);
+  it->done = std::move(done);
+  if (it->plan.exec) return start_exec(it);
+  cloned(it, clone_child(it->plan, it->folder(), it->pidfd, it->pid), std::exchange(it->done, nullptr));
+}
+
+void native_launcher::start_exec(const std::shared_ptr<launch>& it) {
+  it->lent.emplace(patience_with(it->plan.container.process, std::chrono::nanoseconds(usual_set_up_.load())));
+  execs_.push_back(it);
+  const auto go_on = [this, it](const result<void>& how) {
+    std::erase(execs_, it);
+    cloned(it, how, std::exchange(it->done, nullptr));
   };
-  if (!it->plan.exec) return cloned(it, clone(child_memory::copied), std::move(done));
-  const auto clone_and_give_way = [it, clone]() -> result<void> {
-    const bool answers_at_once = it->plan.container.process.tty;
-    const auto begun = std::chrono::steady_clock::now();
-    ARCA_CHECK(clone(child_memory::borrowed));
-    if (!answers_at_once) give_way(it->pidfd.get(), std::chrono::steady_clock::now() - begun);
-    return {};
-  };
-  threads_.run<void>(clone_and_give_way, [this, it, clone, done = std::move(done)](result<void> how) mutable {
-    // All threads stand still: without them then.
-    if (!how && how.error().code() == errc::unavailable) how = clone(child_memory::copied);
-    cloned(it, how, std::move(done));
+  const bool taken = threads_.take([this, it, go_on] {
+    const auto how = clone_borrower(it->plan, it->folder(), it->pid, *it->lent, it->channel_number);
+    if (const auto took = it->lent->set_up_time(); took > 0ns) usual_set_up_ = (3 * usual_set_up_ + took.count()) / 4;
+    if (!how || !it->lent->taken_over()) loop_.post([go_on, how] { go_on(how); });
   });
+  // All threads stand still: without them then.
+  if (!taken) go_on(clone_child(it->plan, it->folder(), it->pidfd, it->pid));
+}
+
+void native_launcher::take_over_ended() {
+  std::vector<std::shared_ptr<launch>> ended;
+  for (const auto& each : execs_)
+    if (each->lent->take_over_ended(each->pid)) ended.push_back(each);
+  for (const auto& each : ended) {
+    std::erase(execs_, each);
+    cloned(each, {}, std::exchange(each->done, nullptr));
+  }
 }
 
 void native_launcher::cloned(const std::shared_ptr<launch>& it, const result<void>& how,

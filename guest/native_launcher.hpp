@@ -5,9 +5,12 @@
 // paths, detached mounts, the seccomp program) is made before the clone: the child of a process with threads may only
 // make system calls. How it is done: guest/native/.
 #pragma once
+#include <atomic>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "guest/launcher.hpp"
 #include "guest/loop.hpp"
@@ -43,12 +46,17 @@ class native_launcher final : public launcher {
   result<unique_fd> open_of(const std::string& container_id, const std::string& file) const;
   result<std::shared_ptr<launch>> prepare(exec_spec& spec, container& in);
   void start(const std::shared_ptr<launch>& it, std::function<void(result<launched>)> done);
+  void start_exec(const std::shared_ptr<launch>& it);
+  /// Execs that are over already and of which nobody has been told.
+  void take_over_ended();
   void cloned(const std::shared_ptr<launch>& it, const result<void>& how, std::function<void(result<launched>)> done);
   void read_reports(const std::shared_ptr<launch>& it, const std::function<void(result<launched>)>& done);
 
   loop& loop_;
   reaper& reaper_;
-  worker threads_;  ///< stand still while an exec is launched
+  worker threads_;                                           ///< stand still while an exec is launched
+  std::atomic<std::chrono::nanoseconds::rep> usual_set_up_;  ///< how long an exec takes to be ready for execve
+  std::vector<std::shared_ptr<launch>> execs_;               ///< that are being launched
   std::string machine_dir_;
   std::map<std::string, std::shared_ptr<container>> containers_;
 };

@@ -301,29 +301,29 @@ void process_stdio::queue_control() {
 void process_stdio::send() {
   while (connection_ && !blocked_) {
     queue_control();
-    std::array<iovec, 19> parts;
+    std::array<outgoing, 19> parts;
     size_t count = 0;
     size_t rest = control_.empty() ? 0 : buffer_.rest_of_frame();
-    std::array<iovec, 16> records;
+    std::array<outgoing, 16> records;
     const size_t record_parts = buffer_.unsent(records.data(), records.size());
     size_t first = 0;
     if (rest > 0 && record_parts > 0) {  // a frame never crosses a block
-      parts[count++] = {records[0].iov_base, rest};
-      records[0].iov_base = static_cast<char*>(records[0].iov_base) + rest;
-      records[0].iov_len -= rest;
-      if (records[0].iov_len == 0) first = 1;
+      parts[count++] = {records[0].at, rest, records[0].owner};
+      records[0].at += rest;
+      records[0].size -= rest;
+      if (records[0].size == 0) first = 1;
     }
-    if (!control_.empty()) parts[count++] = {control_.data(), control_.size()};
+    if (!control_.empty()) parts[count++] = {control_.data(), control_.size(), nullptr};
     size_t bytes = 0;
     for (size_t i = first; i < record_parts; ++i) {
-      parts[count++] = records[i];
-      bytes += records[i].iov_len;
+      bytes += records[i].size;
+      parts[count++] = std::move(records[i]);
     }
     frame end;
     end.kind = frame_kind::end;
     end.sequence = buffer_.last_sequence();
     const bool ends = exited_ && !finished_ && !end_sent_ && record_parts < records.size() && buffer_.all_in_memory();
-    if (ends) parts[count++] = {&end, sizeof end};
+    if (ends) parts[count++] = {reinterpret_cast<const char*>(&end), sizeof end, nullptr};
     if (count == 0) return;
     const ssize_t n = connection_->send(parts.data(), count, ends);
     if (n == 0) {

@@ -29,6 +29,7 @@ reaper::reaper(loop& on) : loop_(on) {
     std::array<signalfd_siginfo, 16> drained;
     while (read(signals_.get(), drained.data(), sizeof drained) == static_cast<ssize_t>(sizeof drained)) {
     }
+    look_();
     collect();
   });
 }

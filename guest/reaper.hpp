@@ -26,6 +26,9 @@ class reaper {
   /// Stops caring; the child is then a stray.
   void forget(pid_t pid) { expected_.erase(pid); }
 
+  /// `look` is called when a child has ended, before anything is collected. Once.
+  void before_collecting(std::function<void()> look) { look_ = std::move(look); }
+
   /// While launches are in progress a child that nobody expects yet is left alone: it may be the one being launched.
   void launch_begins() { ++launches_; }
   void launch_ends();
@@ -36,6 +39,7 @@ class reaper {
 
   loop& loop_;
   unique_fd signals_;
+  std::function<void()> look_ = [] {};
   std::unordered_map<pid_t, ended> expected_;
   int launches_ = 0;
 };

@@ -149,12 +149,12 @@ bool record_buffer::has_unsent() const {
   return at_chunk_ + 1 < chunks_.size() || at_offset_ < chunks_[at_chunk_].end;
 }
 
-size_t record_buffer::unsent(iovec* places, size_t max) const {
+size_t record_buffer::unsent(outgoing* places, size_t max) const {
   size_t count = 0;
   size_t offset = at_offset_;
   for (size_t i = at_chunk_; i < chunks_.size() && count < max; ++i) {
     const chunk& c = chunks_[i];
-    if (offset < c.end) places[count++] = {c.memory.get() + offset, c.end - offset};
+    if (offset < c.end) places[count++] = {c.memory.get() + offset, c.end - offset, c.memory};
     offset = i + 1 < chunks_.size() ? chunks_[i + 1].begin : 0;
   }
   return count;

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "guest/chunk_pool.hpp"
+#include "guest/outgoing.hpp"
 #include "guest/proto/stdio_frame.hpp"
 #include "guest/spool_file.hpp"
 
@@ -19,7 +20,7 @@ namespace arca::guest {
 
 class record_buffer {
  public:
-  static constexpr size_t memory_chunks = 3;  ///< 1.5 MiB of payload
+  static constexpr size_t memory_chunks = 4;  ///< 2 MiB of payload
 
   record_buffer(chunk_pool& pool, std::string spool_path, uint64_t spool_limit)
       : pool_(pool), spool_(std::move(spool_path)), spool_limit_(spool_limit) {}
@@ -47,8 +48,8 @@ class record_buffer {
   bool has_unsent() const;
   /// Bytes of the frame whose beginning was sent already; nothing else may be put on the wire before them.
   size_t rest_of_frame() const { return frame_left_; }
-  /// What is to be sent next; the number of places used.
-  size_t unsent(iovec* places, size_t max) const;
+  /// What is to be sent next, each piece with its owner; the number of places used.
+  size_t unsent(outgoing* places, size_t max) const;
   void sent(size_t bytes);
 
   uint64_t last_sequence() const { return next_ - 1; }

@@ -38,13 +38,13 @@ struct reader {
   bool gap = false;
 
   void take(record_buffer& from, size_t most) {
-    std::array<iovec, 16> parts;
+    std::array<outgoing, 16> parts;
     const size_t count = from.unsent(parts.data(), parts.size());
     size_t left = most;
     size_t sent = 0;
     for (size_t i = 0; i < count && left > 0; ++i) {
-      const size_t n = std::min(left, parts[i].iov_len);
-      wire.append(static_cast<const char*>(parts[i].iov_base), n);
+      const size_t n = std::min(left, parts[i].size);
+      wire.append(parts[i].at, n);
       left -= n;
       sent += n;
     }

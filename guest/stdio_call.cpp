@@ -1,7 +1,6 @@
 #include "guest/stdio_call.hpp"
 
 #include <algorithm>
-#include <cstring>
 
 #include "guest/requests.hpp"
 #include "guest/rpc_status.hpp"
@@ -11,6 +10,15 @@ namespace arca::guest {
 namespace {
 // What gRPC hands from thread to thread (persistence/base/tsan.hpp).
 [[maybe_unused]] char through_grpc;
+
+constexpr size_t worth_lending = 4096;  // less is copied sooner than it is kept track of
+
+// The first `size` bytes, from where they are, for as long as gRPC needs them.
+grpc::Slice lend(const outgoing& what, size_t size) {
+  using owner = std::shared_ptr<const void>;
+  return {const_cast<char*>(what.at), size, [](void* held) { delete static_cast<owner*>(held); },
+          new owner(what.owner)};
+}
 }  // namespace
 
 class stdio_call::connection final : public stdio_connection {
@@ -33,7 +41,7 @@ class stdio_call::connection final : public stdio_connection {
       if (!alive.expired() && call_) call_->tell(true, false);
     });
   }
-  ssize_t send(const iovec* parts, size_t count, bool last) override {
+  ssize_t send(const outgoing* parts, size_t count, bool last) override {
     return call_ ? call_->send(parts, count, last) : -1;
   }
   ssize_t receive(char* into, size_t room) override { return call_ ? call_->receive(into, room) : -1; }
@@ -175,28 +183,30 @@ ssize_t stdio_call::receive(char* into, size_t room) {
   return finished_ || input_over_ ? -1 : 0;
 }
 
-ssize_t stdio_call::send(const iovec* parts, size_t count, bool last) {
+ssize_t stdio_call::send(const outgoing* parts, size_t count, bool last) {
   if (finished_) return -1;
   if (writing_) {
     blocked_ = true;
     return 0;
   }
   size_t size = 0;
-  for (size_t i = 0; i < count; ++i) size += parts[i].iov_len;
-  const std::string before = std::exchange(first_, {});
-  const size_t room = arca::agent::most_message_bytes - before.size();
+  for (size_t i = 0; i < count; ++i) size += parts[i].size;
+  std::string small = std::exchange(first_, {});
+  const size_t room = arca::agent::most_message_bytes - small.size();
   last = last && size <= room;
   size = std::min(size, room);
-  grpc::Slice bytes(before.size() + size);
-  auto* to = const_cast<uint8_t*>(bytes.begin());
-  std::memcpy(to, before.data(), before.size());
-  to += before.size();
-  size_t done = 0;
-  for (size_t i = 0; i < count && done < size; ++i) {
-    const size_t part = std::min(parts[i].iov_len, size - done);
-    std::memcpy(to + done, parts[i].iov_base, part);
-    done += part;
+  std::vector<grpc::Slice> bytes;
+  for (size_t i = 0, left = size; i < count && left > 0; ++i) {
+    const size_t part = std::min(parts[i].size, left);
+    left -= part;
+    if (!parts[i].owner || part < worth_lending) {
+      small.append(parts[i].at, part);
+      continue;
+    }
+    if (!small.empty()) bytes.emplace_back(std::exchange(small, {}));
+    bytes.push_back(lend(parts[i], part));
   }
+  if (!small.empty()) bytes.emplace_back(small);
   out_ = arca::agent::to_message(std::move(bytes));
   writing_ = true;
   ARCA_TSAN_RELEASE(&through_grpc);

@@ -34,7 +34,7 @@ class stdio_call final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::
   void adopt(const stdio::hello& hello);
   void read_more();
   void tell(bool readable, bool writable);
-  ssize_t send(const iovec* parts, size_t count, bool last);
+  ssize_t send(const outgoing* parts, size_t count, bool last);
   ssize_t receive(char* into, size_t room);
   void released();
   void abandon_untold();

@@ -3,6 +3,8 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 
 namespace arca::guest {
@@ -31,10 +33,12 @@ void stdio_socket::begin(ready tell) {
   });
 }
 
-ssize_t stdio_socket::send(const iovec* parts, size_t count, bool /*last*/) {
+ssize_t stdio_socket::send(const outgoing* parts, size_t count, bool /*last*/) {
+  std::array<iovec, 32> places;
   msghdr message{};
-  message.msg_iov = const_cast<iovec*>(parts);
-  message.msg_iovlen = count;
+  message.msg_iov = places.data();
+  message.msg_iovlen = std::min(count, places.size());
+  for (size_t i = 0; i < message.msg_iovlen; ++i) places[i] = {const_cast<char*>(parts[i].at), parts[i].size};
   for (;;) {
     const ssize_t n = sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n >= 0) return n;

@@ -1,11 +1,10 @@
 // A connection of the daemon for the bytes of one process: a socket (namespace machines), or a call StdioStream.Open
 // (VMs, where a socket in between would cost two copies more). All on the loop.
 #pragma once
-#include <sys/uio.h>
-
 #include <functional>
 
 #include "guest/loop.hpp"
+#include "guest/outgoing.hpp"
 #include "persistence/base/unique_fd.hpp"
 
 namespace arca::guest {
@@ -27,7 +26,7 @@ class stdio_connection {
   virtual void begin(ready tell) = 0;
   /// How many bytes were taken. 0: none now, `writable` will be told. Negative: it is over. `last`: with them all has
   /// been said, and nothing that may come matters: the connection may end.
-  virtual ssize_t send(const iovec* parts, size_t count, bool last) = 0;
+  virtual ssize_t send(const outgoing* parts, size_t count, bool last) = 0;
   /// How many bytes have come. 0: none now. Negative: it is over.
   virtual ssize_t receive(char* into, size_t room) = 0;
 };
@@ -39,7 +38,7 @@ class stdio_socket final : public stdio_connection {
 
   void await_end(std::function<void()> ended) override;
   void begin(ready tell) override;
-  ssize_t send(const iovec* parts, size_t count, bool last) override;
+  ssize_t send(const outgoing* parts, size_t count, bool last) override;
   ssize_t receive(char* into, size_t room) override;
 
  private:

@@ -4,7 +4,7 @@
 
 namespace arca::guest {
 
-bool worker::add(std::function<void()> job) {
+bool worker::take(std::function<void()> job) {
   const std::lock_guard lock(guard_);
   if (jobs_.size() >= most_waiting) return false;
   jobs_.push_back(std::move(job));

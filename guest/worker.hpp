@@ -24,15 +24,16 @@ class worker {
   /// `work` on a thread, then `done` with what it returned on the loop; errc::unavailable when too many wait.
   template <class T>
   void run(std::function<result<T>()> work, std::function<void(result<T>)> done) {
-    const bool taken = add([this, work = std::move(work), done] {
+    const bool taken = take([this, work = std::move(work), done] {
       auto out = std::make_shared<result<T>>(work());
       loop_.post([out, done] { done(std::move(*out)); });
     });
     if (!taken) done(fail(errc::unavailable, "the agent is busy"));
   }
+  /// `job` on a thread. False: too many wait.
+  bool take(std::function<void()> job);
 
  private:
-  bool add(std::function<void()> job);
   void serve();
 
   loop& loop_;

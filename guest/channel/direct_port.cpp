@@ -75,15 +75,21 @@ class direct final : public port_channel {
       errno = EPIPE;
       return -1;
     }
-    if (what->msg_iovlen == 1 || what->msg_iov[0].iov_len >= out_.size())
-      return write(acceptor_.port(), what->msg_iov[0].iov_base, what->msg_iov[0].iov_len);
-    size_t size = 0;  // one buffer, one kick of the device
-    for (size_t i = 0; i < what->msg_iovlen && size < out_.size(); ++i) {
-      const size_t part = std::min(what->msg_iov[i].iov_len, out_.size() - size);
-      std::memcpy(out_.data() + size, what->msg_iov[i].iov_base, part);
-      size += part;
+    ssize_t sent = send_beginning(*what);
+    // The driver takes little a write. What it does not take now gRPC offers again when it can.
+    auto before = static_cast<size_t>(std::max<ssize_t>(sent, 0));
+    for (size_t i = 0; i < what->msg_iovlen && sent > 0; ++i) {
+      const auto& part = what->msg_iov[i];
+      const size_t skipped = std::min(before, part.iov_len);
+      before -= skipped;
+      for (size_t at = skipped; at < part.iov_len;) {
+        const ssize_t n = write(acceptor_.port(), static_cast<const char*>(part.iov_base) + at, part.iov_len - at);
+        if (n <= 0) return sent;
+        at += static_cast<size_t>(n);
+        sent += n;
+      }
     }
-    return write(acceptor_.port(), out_.data(), size);
+    return sent;
   }
 
   void ended(int fd) {
@@ -120,6 +126,23 @@ class direct final : public port_channel {
     serve_(unique_fd(fd));
   }
 
+  // Small pieces in one buffer, which is one kick of the device; of a long message only what goes with its head.
+  ssize_t send_beginning(const msghdr& what) {
+    const auto& first = what.msg_iov[0];
+    if (what.msg_iovlen == 1 || first.iov_len >= out_.size())
+      return write(acceptor_.port(), first.iov_base, first.iov_len);
+    size_t whole = 0;
+    for (size_t i = 0; i < what.msg_iovlen && whole <= out_.size(); ++i) whole += what.msg_iov[i].iov_len;
+    const size_t most = whole <= out_.size() ? whole : std::max(short_piece, first.iov_len);
+    size_t size = 0;
+    for (size_t i = 0; i < what.msg_iovlen && size < most; ++i) {
+      const size_t part = std::min(what.msg_iov[i].iov_len, most - size);
+      std::memcpy(out_.data() + size, what.msg_iov[i].iov_base, part);
+      size += part;
+    }
+    return write(acceptor_.port(), out_.data(), size);
+  }
+
   // At least one byte, or -1 with errno, or `over_`.
   ssize_t fill(char* to, size_t room) {
     if (!carry_.empty()) {
@@ -154,6 +177,7 @@ class direct final : public port_channel {
   std::string line_;              ///< that ended the connection
   std::string carry_;             ///< what gRPC's buffer had no room for
   std::array<char, port_buffer> in_;
+  static constexpr size_t short_piece = 4096;
   std::array<char, 32u << 10> out_;  ///< the driver takes that much a write
   port_acceptor acceptor_;
 };

@@ -10,6 +10,7 @@
 #endif
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -85,7 +86,7 @@ bool set_up_container(child_plan& plan, problem& why) {
   if (!open_terminal(it.root.get(), it.process, made, why) || !mount_console(it.root.get(), made, why) ||
       !take_terminal(made, why) || !seal_root(it, why))
     return false;
-  return send_terminal(plan.channel.get(), made.master.get()) || why.say_errno({"send the terminal"});
+  return send_terminal(plan.channel_number, made.master.get()) || why.say_errno({"send the terminal"});
 }
 
 bool set_up_exec(const child_plan& plan, problem& why) {
@@ -97,7 +98,7 @@ bool set_up_exec(const child_plan& plan, problem& why) {
   terminal made;
   const unique_fd root(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!open_terminal(root.get(), process, made, why) || !take_terminal(made, why)) return false;
-  return send_terminal(plan.channel.get(), made.master.get()) || why.say_errno({"send the terminal"});
+  return send_terminal(plan.channel_number, made.master.get()) || why.say_errno({"send the terminal"});
 }
 
 bool set_up(child_plan& plan, problem& why) {
@@ -120,7 +121,8 @@ bool set_up(child_plan& plan, problem& why) {
 
 [[noreturn]] void run(child_plan& plan) {
   problem why;
-  if (set_up(plan, why) && send_report(plan.channel.get(), report::kind::ready)) {
+  if (set_up(plan, why) && send_report(plan.channel_number, report::kind::ready)) {
+    if (plan.lent) plan.lent->ready();
     const char* found = nullptr;
     execute(plan.container.process, why, found);
     if (found && !plan.exec) {  // as with runc, such a container has been started
@@ -128,7 +130,7 @@ bool set_up(child_plan& plan, problem& why) {
       _exit(255);
     }
   }
-  send_report(plan.channel.get(), report::kind::failed, why);
+  send_report(plan.channel_number, report::kind::failed, why);
   _exit(127);
 }
 
@@ -160,19 +162,57 @@ class pid_namespace_visit {
 
 #if defined(__x86_64__) && !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
 constexpr bool can_borrow = true;
-// A child that has borrowed the memory runs on the stack of this very call. libc's wrapper would return in it, and its
-// frame would be gone when the agent comes back to it.
+// The child begins on a stack of its own, or on its copy of this one, in a call that never returns.
 [[gnu::noinline]] long clone_and_run(clone_args& how, child_plan& plan) {
-  long made = 0;
-  asm volatile("syscall"
-               : "=a"(made)
-               : "0"(static_cast<long>(SYS_clone3)), "D"(&how), "S"(sizeof how)
-               : "rcx", "r11", "memory");
-  if (made == 0) run(plan);
+  long made = SYS_clone3;
+  asm volatile(
+      "syscall\n\t"
+      "test %%rax, %%rax\n\t"
+      "jnz 1f\n\t"
+      "and $-16, %%rsp\n\t"
+      "mov %[plan], %%rdi\n\t"
+      "call *%[run]\n\t"
+      "ud2\n"
+      "1:"
+      : "+a"(made)
+      : "D"(&how), "S"(sizeof how), [plan] "r"(&plan), [run] "r"(&run)
+      : "rcx", "r11", "memory", "cc");
   return made;
+}
+
+// Of the thread's children, one after the other: it waits for each.
+class child_stack {
+ public:
+  child_stack() : memory_(mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0)) {
+    if (memory_ == MAP_FAILED) return;
+    mprotect(memory_, guard, PROT_NONE);
+  }
+  child_stack(const child_stack&) = delete;
+  child_stack& operator=(const child_stack&) = delete;
+  ~child_stack() {
+    if (memory_ != MAP_FAILED) munmap(memory_, size);
+  }
+  bool give_to(clone_args& how) const {
+    how.stack = reinterpret_cast<uint64_t>(memory_);
+    how.stack_size = size;
+    return memory_ != MAP_FAILED;
+  }
+
+ private:
+  static constexpr size_t guard = 4096, size = (256u << 10) + guard;
+  void* memory_;
+};
+bool lend_memory(clone_args& how) {
+  static thread_local const child_stack stack;
+  if (!stack.give_to(how)) return false;
+  how.flags |= CLONE_VM;
+  return true;
 }
 #else
 constexpr bool can_borrow = false;
+bool lend_memory(clone_args& /*how*/) {
+  return true;
+}
 long clone_and_run(clone_args& how, child_plan& plan) {
 #if __has_feature(thread_sanitizer)
   __sanitizer_syscall_pre_fork();  // else another thread's lock of the sanitizer's may be held in the copy for ever
@@ -185,6 +225,16 @@ long clone_and_run(clone_args& how, child_plan& plan) {
   return made < 0 ? -errno : made;
 }
 #endif
+
+clone_args arguments_of(const child_plan& plan, int cgroup, std::atomic<pid_t>& pid) {
+  static_assert(sizeof pid == sizeof(pid_t));
+  clone_args how{};
+  how.flags = plan.container.new_namespaces | CLONE_PARENT_SETTID | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0);
+  how.parent_tid = reinterpret_cast<uint64_t>(&pid);
+  how.exit_signal = SIGCHLD;
+  how.cgroup = cgroup >= 0 ? static_cast<uint64_t>(cgroup) : 0;
+  return how;
+}
 
 int pid_namespace_of(const child_plan& plan) {
   if (plan.exec) return plan.init.get();
@@ -199,21 +249,30 @@ void prepare_clones() {
   own_pid_namespace();
 }
 
-result<void> clone_child(child_plan& plan, int cgroup, unique_fd& pidfd, std::atomic<pid_t>& pid, child_memory memory) {
-  static_assert(sizeof pid == sizeof(pid_t));
+result<void> clone_child(child_plan& plan, int cgroup, unique_fd& pidfd, std::atomic<pid_t>& pid) {
   pid_namespace_visit visit;
   if (const int space = pid_namespace_of(plan); space >= 0) ARCA_CHECK(visit.enter(space));
   int made = -1;
-  clone_args how{};
-  how.flags = plan.container.new_namespaces | CLONE_PIDFD | CLONE_PARENT_SETTID | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0);
-  if (can_borrow && memory == child_memory::borrowed) how.flags |= CLONE_VM | CLONE_VFORK;
+  auto how = arguments_of(plan, cgroup, pid);
+  plan.channel_number = plan.channel.get();
+  how.flags |= CLONE_PIDFD;
   how.pidfd = reinterpret_cast<uint64_t>(&made);
-  how.parent_tid = reinterpret_cast<uint64_t>(&pid);
-  how.exit_signal = SIGCHLD;
-  how.cgroup = cgroup >= 0 ? static_cast<uint64_t>(cgroup) : 0;
   if (const long failed = clone_and_run(how, plan); failed < 0)
     return fail(errno_error("clone3", -static_cast<int>(failed)));
   pidfd.reset(made);
+  return {};
+}
+
+result<void> clone_borrower(child_plan& plan, int cgroup, std::atomic<pid_t>& pid, loan& lent, int channel) {
+  pid_namespace_visit visit;
+  if (const int space = pid_namespace_of(plan); space >= 0) ARCA_CHECK(visit.enter(space));
+  auto how = arguments_of(plan, cgroup, pid);
+  if (!lend_memory(how)) return fail(errc::unavailable, "no memory for a stack");
+  if (can_borrow) plan.lent = &lent;
+  plan.channel_number = plan.channel.get();
+  const long made = clone_and_run(how, plan);
+  if (made < 0) return fail(errno_error("clone3", -static_cast<int>(made)));
+  lent.wait(static_cast<pid_t>(made), channel, plan.channel.release());  // what is planned may be gone after that
   return {};
 }
 

@@ -14,15 +14,19 @@ namespace arca::agent {
 
 inline constexpr size_t most_message_bytes = 256u << 10;  ///< in a message
 
-/// Takes the bytes over. Not for none.
-inline grpc::ByteBuffer to_message(grpc::Slice bytes) {
+/// Takes the bytes over, which follow one another. Not for none.
+inline grpc::ByteBuffer to_message(std::vector<grpc::Slice> bytes) {
   uint8_t head[1 + 5] = {0x0a};  // field 1, length-delimited
   size_t used = 1;
-  size_t length = bytes.size();
+  size_t length = 0;
+  for (const auto& each : bytes) length += each.size();
   for (; length >= 0x80; length >>= 7) head[used++] = static_cast<uint8_t>(length | 0x80);
   head[used++] = static_cast<uint8_t>(length);
-  const grpc::Slice parts[] = {grpc::Slice(head, used), std::move(bytes)};
-  return {parts, 2};
+  bytes.insert(bytes.begin(), grpc::Slice(head, used));
+  return {bytes.data(), bytes.size()};
+}
+inline grpc::ByteBuffer to_message(grpc::Slice bytes) {
+  return to_message(std::vector{std::move(bytes)});
 }
 
 /// The bytes of a message, to be read in pieces.

@@ -4,7 +4,7 @@
 // The daemon connects to MACHINE_DIR/stdio.sock and sends one hello; everything after it is frames in both directions.
 // Output: the agent cuts stdout and stderr into records of at most 16 KiB, numbered from 1 over both streams. It keeps
 // each record until the daemon has acknowledged its number (or a later one) and starts with `first_sequence` of the
-// hello. After the process's last record comes one `end` frame. While no daemon is connected records wait in memory (1
+// hello. After the process's last record comes one `end` frame. While no daemon is connected records wait in memory (2
 // MiB), then in a spool file, then the process's writes block.
 // Input: stdin, stdin_close and resize keep their order. The agent sends `stdin_credit` as the process consumes; the
 // daemon keeps at most `stdin_window` bytes un-credited.

@@ -38,6 +38,8 @@ void stdio_stream::start(stub& to, const stdio::hello& hello, const std::string&
 
 void stdio_stream::begin(stub& to, grpc::Slice first) {
   self_ = shared_from_this();
+  // The call and its first message go together: each arrival interrupts the machine.
+  context_.set_initial_metadata_corked(true);
   to.PrepareBidiStreamingCall(&context_, method, {}, this);
   out_ = agent::to_message(std::move(first));
   ARCA_TSAN_RELEASE(&calls::through_grpc);
