@@ -344,10 +344,11 @@ class Top(unittest.TestCase):
         started = calendar.timegm(time.strptime(inspect("top")["State"]["StartedAt"][:19], "%Y-%m-%dT%H:%M:%S"))
         self.assertIn(first[4], [time.strftime("%H:%M", time.localtime(started + s)) for s in (-60, 0, 60)])
         # The numbers are those of the machine's first process.
-        shown = ENGINE.docker("top", "top", "-o", "pid,vsz,rss,%mem,stat,comm").out.splitlines()[1].split()
-        self.assertEqual((shown[0], shown[-1]), (first[1], "sleep"))
-        self.assertGreater(int(shown[1]), 0)
-        self.assertEqual(shown[4], "S")
+        def shown():
+            return ENGINE.docker("top", "top", "-o", "pid,vsz,rss,%mem,stat,comm").out.splitlines()[1].split()
+        wait_for(lambda: shown()[4] == "S", 10, "the first process to sleep: its own beginning takes time")
+        self.assertEqual((shown()[0], shown()[-1]), (first[1], "sleep"))
+        self.assertGreater(int(shown()[1]), 0)
 
 
 class Hung(unittest.TestCase):
