@@ -147,6 +147,7 @@ class Lifecycle(unittest.TestCase):
     def test_stop_start_restart_pause_and_ps(self):
         ENGINE.docker("run", "-d", "--name", "life", "busybox", "sh", "-c", "trap 'exit 5' TERM; echo up; while :; do sleep 0.05; done")
         self.assertIn("life", ENGINE.docker("ps").out)
+        wait_for(lambda: ENGINE.docker("logs", "life").out == "up\n", 10, "the trap to be set")
         ENGINE.docker("pause", "life")
         self.assertIn("(Paused)", ENGINE.docker("ps").out)
         ENGINE.docker("unpause", "life")
