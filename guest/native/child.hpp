@@ -18,7 +18,7 @@ struct child_plan {
   child_stdio stdio;
   unique_fd channel;        ///< where the child reports
   int channel_number = -1;  ///< its number, which stays when the agent has closed it
-  loan* lent = nullptr;
+  loan* lent = nullptr;     ///< while the child has the agent's own memory
 };
 
 /// Before the first clone: learns what does not change about this process.

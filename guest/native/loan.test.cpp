@@ -1,11 +1,16 @@
 #include "guest/native/loan.hpp"
 
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <fstream>
+#include <functional>
+#include <string>
 #include <thread>
 
 using namespace arca::guest::native;
@@ -43,6 +48,25 @@ struct scene {
   }
 };
 
+// A thread that waits as `lent` says. The kernel tells when it stands in a system call.
+struct waiting {
+  std::atomic<pid_t> id = 0;
+  std::thread thread;
+
+  waiting(loan& lent, const scene& s)
+      : thread([this, &lent, &s] {
+          id = gettid();
+          lent.wait(s.child, s.channel[0], s.channel[1]);
+        }) {}
+  void await_call(long number) const {
+    const auto limit = std::chrono::steady_clock::now() + 20s;
+    for (long now = -1; now != number; std::this_thread::yield()) {
+      REQUIRE(std::chrono::steady_clock::now() < limit);
+      std::ifstream("/proc/self/task/" + std::to_string(id) + "/syscall") >> now;
+    }
+  }
+};
+
 std::chrono::nanoseconds time_of(const std::function<void()>& work) {
   const auto begin = std::chrono::steady_clock::now();
   work();
@@ -54,27 +78,25 @@ TEST_CASE("loan: a child that ends soon is taken over once, and its thread goes 
   const scene s;
   loan lent(20s);
   CHECK_FALSE(lent.take_over_ended(s.child));  // it is not lent yet
-  std::chrono::nanoseconds took{};
-  std::thread waits([&] { took = time_of([&] { lent.wait(s.child, s.channel[0], s.channel[1]); }); });
-  std::this_thread::sleep_for(50ms);
+  waiting other(lent, s);
+  other.await_call(SYS_futex);
   CHECK_FALSE(lent.take_over_ended(s.child));  // it runs
   CHECK_FALSE(lent.take_over_ended(0));        // nor is there a process before the clone
   s.tell('e');
   s.await_end();
   CHECK(lent.take_over_ended(s.child));
   CHECK_FALSE(lent.take_over_ended(s.child));
-  waits.join();
+  CHECK(time_of([&] { other.thread.join(); }) < 10s);
   CHECK(lent.taken_over());
-  CHECK(took < 10s);
 }
 
 TEST_CASE("loan: after its patience a thread waits until nothing is borrowed any more") {
   const scene s;
   loan lent(10ms);
-  std::thread waits([&] { lent.wait(s.child, s.channel[0], s.channel[1]); });
-  std::this_thread::sleep_for(100ms);
+  waiting other(lent, s);
+  other.await_call(SYS_ppoll);
   s.tell('c');
-  waits.join();
+  other.thread.join();
   CHECK_FALSE(lent.taken_over());
   s.tell('e');
   s.await_end();
