@@ -24,6 +24,8 @@ constexpr auto tidy_delay = 1000ms;
 constexpr auto freeze_step = 2ms;
 constexpr int freeze_tries = 500;
 constexpr auto shutdown_limit = 2000ms;
+// The daemon acknowledges exits together, some 100 ms later. The connection that one was sent on may have been lost.
+constexpr auto longest_carriage = 3000ms;
 
 bool good_id(const std::string& id) {
   return !id.empty() && id.size() <= 64 && id.front() != '.' && std::ranges::all_of(id, [](char c) {
@@ -211,6 +213,7 @@ void agent::create_container(create_call call, reply<process_started> done) {
                                 }
                                 container& made = found->second;
                                 made.group = got->group;
+                                made.freezer = made.group.open_freezer();
                                 made.own_pid_namespace = got->own_pid_namespace;
                                 process& init = made.processes[init_process];
                                 started(made, init, {got->pid, std::move(got->terminal)});
@@ -227,12 +230,14 @@ void agent::exec(exec_call call, reply<process_started> done) {
   if (find(call.container, call.process))
     return done(fail(errc::conflict, "process " + call.process + " exists already"));
   if ((*in)->processes.size() >= most_processes) return done(fail(errc::unavailable, "too many processes"));
-  if ((*in)->group.freezes()) return done(fail(errc::unavailable, "container " + call.container + " is paused"));
+  if (cgroup::freezes((*in)->freezer))
+    return done(fail(errc::unavailable, "container " + call.container + " is paused"));
   exec_spec spec;
   auto made = make_process(**in, call.process, call.stdio, spec.stdio);
   if (!made) return done(fail(made.error()));
   spec.container_id = call.container;
   spec.oci_process = std::move(call.oci_process);
+  spec.process = std::move(call.plain);
   spec.tty = call.stdio.tty;
   spec.rows = call.stdio.rows;
   spec.columns = call.stdio.columns;
@@ -269,10 +274,13 @@ void agent::started(container& in, process& it, launched what) {
   it.pid = what.pid;
   it.started_at = now_nanos();
   const std::string container_id = in.id, process_id = it.id;
-  it.stdio->begin(std::move(what.terminal), [this, container_id, process_id](uint64_t last_sequence) {
+  it.stdio->begin(std::move(what.terminal), what.ended, [this, container_id, process_id](uint64_t last_sequence) {
     output_complete(container_id, process_id, last_sequence);
   });
-  reaper_.expect(it.pid, [this, container_id, process_id](int code) { ended(container_id, process_id, code); });
+  // Who waits for an exec inside a machine waits for its code, and sees nothing of its number.
+  const bool early = setup_.own_kernel && process_id != init_process;
+  reaper_.expect(
+      it.pid, [this, container_id, process_id](int code) { ended(container_id, process_id, code); }, early);
   if (stopping_) kill(it.pid, SIGKILL);
   tidy_memory();
 }
@@ -290,7 +298,7 @@ void agent::ended(const std::string& container_id, const std::string& process_id
     if (!in.own_pid_namespace) in.group.kill_all();
   }
   it->exit = record;
-  it->stdio->process_exited();
+  it->stdio->process_exited({record.code, record.at});
   it = find(container_id, process_id);
   if (it && !it->told) {  // somebody else holds its output: the code must be on record before those 2 s are over
     if (auto written = journal_.write(*it->exit); !written) log().write("journal: " + written.error().message());
@@ -304,7 +312,11 @@ void agent::output_complete(const std::string& container_id, const std::string& 
   it->told = true;
   if (it->abandoned) return forget_abandoned(container_id, process_id);
   if (auto written = journal_.write(*it->exit); !written) log().write("journal: " + written.error().message());
-  emit({container_id, process_id, it->exit});
+  if (!it->stdio->exit_sent()) return emit({container_id, process_id, it->exit});
+  loop_.after(longest_carriage, [this, container_id, process_id] {
+    const process* later = find(container_id, process_id);
+    if (later && later->told) emit({container_id, process_id, later->exit});
+  });
 }
 
 result<void> agent::signal(const std::string& container_id, const std::string& process_id, int number, bool all) {

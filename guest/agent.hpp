@@ -52,6 +52,7 @@ struct create_call {
 
 struct exec_call {
   std::string container, process, oci_process;
+  std::optional<plain_process> plain;
   stdio_options stdio;
 };
 
@@ -135,6 +136,7 @@ class agent {
   struct container {
     std::string id;
     cgroup group;
+    unique_fd freezer;
     bool own_pid_namespace = true;
     std::map<std::string, process> processes;
     unique_fd oom_watch;

@@ -121,6 +121,7 @@ void remove_bundle(const std::string& folder) {
 }
 
 result<std::string> exec_process_text(const exec_spec& spec) {
+  if (spec.process) return fail(errc::unsupported, "crun takes the OCI process as JSON");
   json process = json::parse(spec.oci_process, nullptr, false);
   if (!process.is_object()) return fail(errc::invalid_argument, "the OCI process is not an object");
   set_terminal(process, spec.tty, spec.rows, spec.columns);

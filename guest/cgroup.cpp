@@ -95,9 +95,15 @@ result<void> cgroup::freeze(bool frozen) const {
   return put(folder("freezer") + "/freezer.state", frozen ? "FROZEN" : "THAWED");
 }
 
-bool cgroup::freezes() const {
-  if (unified()) return starts_with(read_small(folder("") + "/cgroup.freeze"), "1");
-  return state() != freeze_state::thawed;
+unique_fd cgroup::open_freezer() const {
+  if (path_.empty()) return {};
+  const auto file = unified() ? folder("") + "/cgroup.freeze" : folder("freezer") + "/freezer.state";
+  return unique_fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+}
+
+bool cgroup::freezes(const unique_fd& freezer) {
+  char word = 0;  // 0, 1; THAWED, FREEZING, FROZEN
+  return freezer && pread(freezer.get(), &word, 1, 0) == 1 && (word == '1' || word == 'F');
 }
 
 freeze_state cgroup::state() const {

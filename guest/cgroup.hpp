@@ -27,8 +27,10 @@ class cgroup {
   /// Asks for it; state() tells when it has happened.
   result<void> freeze(bool frozen) const;
   freeze_state state() const;
+  /// For freezes(); empty: there is none.
+  unique_fd open_freezer() const;
   /// Whether it is frozen or asked to be, by one read (on v2 without what is above it).
-  bool freezes() const;
+  static bool freezes(const unique_fd& freezer);
   void signal_all(int signal) const;
   /// SIGKILL to everything, also what forks meanwhile.
   void kill_all() const;

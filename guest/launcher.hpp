@@ -36,9 +36,19 @@ struct create_spec {
   uint32_t rows = 0, columns = 0;
 };
 
+/// Members of the OCI runtime spec's `process`.
+struct plain_process {
+  std::vector<std::string> args, env;
+  std::string cwd;
+  int64_t uid = 0, gid = 0;
+  std::vector<gid_t> additional_gids;
+  int64_t lacking_folders = 0;  ///< of $PATH, from its beginning: the program is not in them
+};
+
 struct exec_spec {
   std::string container_id;
-  std::string oci_process;  ///< JSON
+  std::string oci_process;               ///< JSON; empty: nothing but `process`
+  std::optional<plain_process> process;  ///< instead of what the JSON would say of it
   child_stdio stdio;
   bool tty = false;
   uint32_t rows = 0, columns = 0;
@@ -47,6 +57,7 @@ struct exec_spec {
 struct launched {
   pid_t pid = 0;
   unique_fd terminal;  ///< the master, if the process has one
+  bool ended = false;  ///< it has ended already, as the reaper will tell now
 };
 
 struct created : launched {

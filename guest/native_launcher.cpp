@@ -82,7 +82,7 @@ struct native_launcher::launch {
   int channel_number = -1;  ///< the channel's, for the thread that clones
   std::atomic<pid_t> pid = 0;
   int folder() const { return cgroup_folder ? cgroup_folder.get() : -1; }
-  bool ready = false;
+  bool ready = false, ended = false;
   std::string failure;
   loop::timer_id limit = 0;
   std::optional<loan> lent;                    ///< of an exec
@@ -177,7 +177,8 @@ result<void> native_launcher::resolve_joined(container_plan& plan, create_spec& 
 
 result<std::shared_ptr<native_launcher::launch>> native_launcher::prepare(exec_spec& spec, container& in) {
   auto it = std::make_shared<launch>();
-  ARCA_TRY(process, parse_process(json::parse(spec.oci_process, nullptr, false)));
+  const auto text = spec.oci_process.empty() ? json() : json::parse(spec.oci_process, nullptr, false);
+  ARCA_TRY(process, spec.process ? plan_process(std::move(*spec.process), text) : parse_process(text));
   if (!process.has_capabilities) process.capabilities = in.capabilities;
   set_terminal(process, spec.tty, spec.rows, spec.columns);
   if (in.has_first_mounts()) process.drop_lacking();
@@ -232,6 +233,7 @@ void native_launcher::take_over_ended() {
     if (each->lent->take_over_ended(each->pid)) ended.push_back(each);
   for (const auto& each : ended) {
     std::erase(execs_, each);
+    each->ended = true;
     cloned(each, {}, std::exchange(each->done, nullptr));
   }
 }
@@ -245,18 +247,18 @@ void native_launcher::cloned(const std::shared_ptr<launch>& it, const result<voi
     reaper_.launch_ends();
     return done(fail(launch_failure(how.error())));
   }
-  const auto read = [this, it, done = std::move(done)](uint32_t) { read_reports(it, done); };
-  loop_.watch(it->channel.get(), EPOLLIN, read);
-  read(0);  // an exec has said all that it has to say
+  if (read_reports(it, done)) return;  // an exec has said all that it has to say
+  loop_.watch(it->channel.get(), EPOLLIN,
+              [this, it, done = std::move(done)](uint32_t) { (void)read_reports(it, done); });
 }
 
-void native_launcher::read_reports(const std::shared_ptr<launch>& it,
+bool native_launcher::read_reports(const std::shared_ptr<launch>& it,
                                    const std::function<void(result<launched>)>& done) {
   for (;;) {
     report message;
     unique_fd fd;
     const ssize_t n = receive_with_fd(it->channel.get(), &message, sizeof message, fd);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return false;
     if (n <= 0) break;
     if (n != static_cast<ssize_t>(sizeof message)) continue;
     message.why.text.back() = '\0';
@@ -272,8 +274,9 @@ void native_launcher::read_reports(const std::shared_ptr<launch>& it,
   else if (!it->ready)
     done(fail(errc::internal, "the process was killed while it was set up (memory limit too low?)"));
   else
-    done(launched{it->pid, std::move(it->terminal)});
+    done(launched{it->pid, std::move(it->terminal), it->ended});
   reaper_.launch_ends();
+  return true;
 }
 
 void native_launcher::create_container(create_spec spec, std::function<void(result<created>)> done) {

@@ -50,7 +50,8 @@ class native_launcher final : public launcher {
   /// Execs that are over already and of which nobody has been told.
   void take_over_ended();
   void cloned(const std::shared_ptr<launch>& it, const result<void>& how, std::function<void(result<launched>)> done);
-  void read_reports(const std::shared_ptr<launch>& it, const std::function<void(result<launched>)>& done);
+  /// False: there are more to come.
+  bool read_reports(const std::shared_ptr<launch>& it, const std::function<void(result<launched>)>& done);
 
   loop& loop_;
   reaper& reaper_;

@@ -18,6 +18,7 @@ using namespace std::chrono_literals;
 constexpr size_t many = 64u << 10;  // a read of this much means a busy writer
 constexpr int busy_pipe = 1 << 20;  // what its pipe is grown to
 constexpr size_t large_piece = 256u << 10;
+constexpr int most_last_words = 64;        // receptions
 constexpr auto grace_after_exit = 2000ms;  // moby's limit for streams that others hold open
 
 // One for all processes: they are served by one thread.
@@ -75,7 +76,7 @@ result<child_stdio> process_stdio::open() {
   return child;
 }
 
-void process_stdio::begin(unique_fd terminal, std::function<void(uint64_t)> finished) {
+void process_stdio::begin(unique_fd terminal, bool ended, std::function<void(uint64_t)> finished) {
   finished_ = std::move(finished);
   if (terminal) {
     set_nonblocking(terminal.get());
@@ -89,6 +90,7 @@ void process_stdio::begin(unique_fd terminal, std::function<void(uint64_t)> fini
     sources_[0].fd.reset(fcntl(terminal.get(), F_DUPFD_CLOEXEC, 3));
     terminal_ = std::move(terminal);
   }
+  ended_ = ended;
   resume_sources();
 }
 
@@ -104,7 +106,7 @@ void process_stdio::pause(source& from) {
 }
 
 void process_stdio::resume_sources() {
-  if (!finished_) return;  // not started yet
+  if (!finished_ || (ended_ && !exited_)) return;
   if (!options_.non_blocking && !buffer_.has_room(connected())) return;
   for (auto& from : sources_) {
     if (!from.fd || from.watching) continue;
@@ -166,13 +168,15 @@ void process_stdio::on_readable(source& from) {
   check_finished();
 }
 
-void process_stdio::process_exited() {
+void process_stdio::process_exited(process_end how) {
   exited_ = true;
+  how_ = how;
   input_.reset();
   for (auto& from : sources_)
     if (from.fd) read_rest_of_dead(from);
   if (sources_open()) {
     send();
+    resume_sources();
     cut_timer_ = loop_.after(grace_after_exit, [this] {
       cut_timer_ = 0;
       for (auto& from : sources_) {
@@ -238,20 +242,32 @@ void process_stdio::disconnect() {
 }
 
 void process_stdio::on_connection(bool readable, bool writable) {
-  if (writable) {
-    blocked_ = false;
-    send();
-  }
-  if (!connection_ || !readable) return;
-  const ssize_t n = connection_->receive(scratch().data(), scratch().size());
-  if (n == 0) return;
-  const bool good =
-      n > 0 && incoming_.feed({scratch().data(), static_cast<size_t>(n)},
-                              [this](const frame& head, std::string_view payload) { return on_frame(head, payload); });
-  if (!good) disconnect();
+  if (writable) blocked_ = false;
+  const auto heard = readable ? listen() : reception::nothing;
+  if (heard == reception::nothing && !writable) return;
+  if (heard == reception::over) disconnect();
   buffer_.refill();
   send();
   resume_sources();
+}
+
+process_stdio::reception process_stdio::listen() {
+  const ssize_t n = connection_ ? connection_->receive(scratch().data(), scratch().size()) : 0;
+  if (n == 0) return reception::nothing;
+  listening_ = true;
+  const bool good =
+      n > 0 && incoming_.feed({scratch().data(), static_cast<size_t>(n)},
+                              [this](const frame& head, std::string_view payload) { return on_frame(head, payload); });
+  listening_ = false;
+  return good ? reception::frames : reception::over;
+}
+
+// Of a daemon that takes nothing more. Its last acknowledgements count, even if it read as fast as was sent to it.
+void process_stdio::hear_last_words() {
+  if (listening_) return;  // what is sent in answer to a frame: the others are in hand
+  blocked_ = true;
+  for (int i = 0; i < most_last_words && listen() == reception::frames; ++i) {
+  }
 }
 
 bool process_stdio::on_frame(const frame& head, std::string_view payload) {
@@ -322,6 +338,10 @@ void process_stdio::send() {
     frame end;
     end.kind = frame_kind::end;
     end.sequence = buffer_.last_sequence();
+    if (options_.exit_with_output) {
+      end.reserved = static_cast<uint16_t>(stdio::exit_told | (how_.code & 0xff));
+      end.time = how_.at;
+    }
     const bool ends = exited_ && !finished_ && !end_sent_ && record_parts < records.size() && buffer_.all_in_memory();
     if (ends) parts[count++] = {reinterpret_cast<const char*>(&end), sizeof end, nullptr};
     if (count == 0) return;
@@ -331,6 +351,7 @@ void process_stdio::send() {
       return;
     }
     if (n < 0) {
+      hear_last_words();
       disconnect();
       return resume_sources();
     }

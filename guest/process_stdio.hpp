@@ -24,6 +24,12 @@ struct stdio_options {
   uint32_t rows = 0, columns = 0;
   uint64_t spool_limit = 0;
   bool non_blocking = false;
+  bool exit_with_output = false;  ///< the frame `end` says how the process ended
+};
+
+struct process_end {
+  int code = 0;
+  int64_t at = 0;  ///< unix nanoseconds
 };
 
 /// What the process gets as descriptors 0, 1 and 2. With a terminal all three are /dev/null and the launcher makes it.
@@ -40,11 +46,11 @@ class process_stdio {
 
   /// Makes the pipes; before the process starts.
   result<child_stdio> open();
-  /// The process runs: begins to read. `terminal` is its master where there is one. `finished(last_sequence)` is called
-  /// once, after process_exited and the last record.
-  void begin(unique_fd terminal, std::function<void(uint64_t)> finished);
+  /// The process runs: begins to read; or has `ended`, and process_exited comes next. `terminal` is its master where
+  /// there is one. `finished(last_sequence)` is called once, after process_exited and the last record.
+  void begin(unique_fd terminal, bool ended, std::function<void(uint64_t)> finished);
   /// The process has ended. Its output ends with the end of its pipes, or 2 s later when somebody else holds them.
-  void process_exited();
+  void process_exited(process_end how);
 
   /// A connection of the daemon whose hello was read; replaces the one before.
   void attach(std::unique_ptr<stdio_connection> connection, uint64_t first_sequence);
@@ -53,6 +59,8 @@ class process_stdio {
   const stdio_options& options() const { return options_; }
   uint64_t last_sequence() const { return buffer_.last_sequence(); }
   bool connected() const { return static_cast<bool>(connection_); }
+  /// How the process ended is on its way to a daemon that asked for it.
+  bool exit_sent() const { return options_.exit_with_output && end_sent_; }
 
  private:
   struct source {
@@ -73,7 +81,10 @@ class process_stdio {
   void check_finished();
   bool sources_open() const;
   // connection
+  enum class reception : uint8_t { nothing, frames, over };
   void on_connection(bool readable, bool writable);
+  reception listen();
+  void hear_last_words();
   bool on_frame(const stdio::frame& head, std::string_view payload);
   void disconnect();
   void send();
@@ -86,13 +97,16 @@ class process_stdio {
   std::unique_ptr<stdin_writer> input_;
   unique_fd terminal_;
   std::function<void(uint64_t)> finished_;
+  bool ended_ = false;  ///< and process_exited comes at once: not worth watching until then
   bool exited_ = false;
+  process_end how_{};
   bool grown_ = false;
   loop::timer_id cut_timer_ = 0;
 
   std::unique_ptr<stdio_connection> connection_;
   frame_reader incoming_;
   bool blocked_ = false;      ///< the connection took no more, and will tell
+  bool listening_ = false;    ///< to frames that were received
   std::string control_;       ///< frames beside the records, encoded
   uint64_t credit_ = 0;       ///< of stdin, not yet told
   bool tell_closed_ = false;  ///< stdin_closed is to be sent

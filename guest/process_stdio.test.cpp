@@ -22,10 +22,10 @@ struct scene {
   child_stdio child;
   uint64_t last = ~0ull;
 
-  explicit scene(stdio_options with) : options(with) {
+  explicit scene(stdio_options with, bool ended = false) : options(with) {
     stdio = std::make_unique<process_stdio>(on, pool, options, "/tmp/guest-stdio-" + std::to_string(getpid()));
     child = *stdio->open();
-    stdio->begin({}, [this](uint64_t sequence) { last = sequence; });
+    stdio->begin({}, ended, [this](uint64_t sequence) { last = sequence; });
   }
   void run(std::chrono::milliseconds time = 20ms) {
     on.after(time, [this] { on.stop(0); });
@@ -45,7 +45,7 @@ TEST_CASE("without capture the process writes into nothing and ends without reco
   struct stat out {};
   REQUIRE(fstat(s.child.out.get(), &out) == 0);
   CHECK(S_ISCHR(out.st_mode));
-  s.stdio->process_exited();
+  s.stdio->process_exited({});
   CHECK(s.last == 0);
 }
 
@@ -54,20 +54,58 @@ TEST_CASE("the end of the output is known at the exit when nobody else holds the
   REQUIRE(write(s.child.out.get(), "x", 1) == 1);
   REQUIRE(write(s.child.err.get(), "y", 1) == 1);
   s.child = {};
-  s.stdio->process_exited();
+  s.stdio->process_exited({});
   CHECK(s.last == 2);
 }
 
 TEST_CASE("a sleeping holder of the pipes is waited for 2 s, then the output ends") {
   scene s({});
   REQUIRE(write(s.child.out.get(), "x", 1) == 1);
-  s.stdio->process_exited();
+  s.stdio->process_exited({});
   CHECK(s.last == ~0ull);
   s.run(1700ms);
   CHECK(s.last == ~0ull);
   REQUIRE(write(s.child.out.get(), "z", 1) == 1);
   s.run(600ms);
   CHECK(s.last == 2);
+}
+
+TEST_CASE("a process that has ended when it is first heard of: its output is whole, that of a holder still read") {
+  scene s({}, true);
+  const unique_fd daemon = s.attach();
+  REQUIRE(write(s.child.out.get(), "x", 1) == 1);
+  s.run();
+  CHECK(s.stdio->last_sequence() == 0);
+  s.stdio->process_exited({});
+  CHECK(s.stdio->last_sequence() == 1);
+  CHECK(s.last == ~0ull);
+  REQUIRE(write(s.child.out.get(), "z", 1) == 1);
+  s.run();
+  CHECK(s.stdio->last_sequence() == 2);
+  s.child = {};
+  s.run();
+  CHECK(s.last == 2);
+}
+
+TEST_CASE("the frame of the end says how the process ended, to who asked") {
+  for (const bool asked : {false, true}) {
+    scene s({.exit_with_output = asked});
+    const unique_fd daemon = s.attach();
+    s.run();
+    s.child = {};
+    CHECK_FALSE(s.stdio->exit_sent());
+    s.stdio->process_exited({7, 123456789});
+    CHECK(s.stdio->exit_sent() == asked);
+    stdio::frame end;
+    REQUIRE(recv(daemon.get(), &end, sizeof end, 0) == static_cast<ssize_t>(sizeof end));
+    CHECK(end.kind == stdio::frame_kind::end);
+    CHECK(end.reserved == (asked ? stdio::exit_told | 7 : 0));
+    CHECK(end.time == (asked ? 123456789 : 0));
+  }
+  scene alone({.exit_with_output = true});
+  alone.child = {};
+  alone.stdio->process_exited({7, 1});
+  CHECK_FALSE(alone.stdio->exit_sent());  // nobody is connected: as an event then
 }
 
 TEST_CASE("nonsense from the daemon's side closes the connection, never more") {

@@ -2,7 +2,6 @@
 
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
-#include <sys/wait.h>
 
 #include <array>
 #include <cerrno>
@@ -14,8 +13,8 @@ namespace arca::guest {
 namespace {
 constexpr int vanished = 255;  // somebody else collected it: cannot happen with crun, but must not hang
 
-int code_of(int status) {
-  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+int code_of(const siginfo_t& how) {
+  return how.si_code == CLD_EXITED ? how.si_status : 128 + how.si_status;
 }
 }  // namespace
 
@@ -38,8 +37,8 @@ reaper::~reaper() {
   loop_.forget(signals_.get());
 }
 
-void reaper::expect(pid_t pid, ended on_end) {
-  expected_[pid] = std::move(on_end);
+void reaper::expect(pid_t pid, ended on_end, bool early) {
+  expected_[pid] = {std::move(on_end), early};
   loop_.post([this] { collect(); });
 }
 
@@ -47,33 +46,36 @@ void reaper::launch_ends() {
   if (--launches_ == 0) loop_.post([this] { collect(); });
 }
 
-bool reaper::report(pid_t pid, int status) {
+void reaper::report(pid_t pid, int code) {
   const auto found = expected_.find(pid);
-  if (found == expected_.end()) return false;
-  const auto tell = std::move(found->second);
+  if (found == expected_.end()) return;
+  const auto tell = std::move(found->second.on_end);
   expected_.erase(found);
-  tell(code_of(status));
-  return true;
+  tell(code);
+}
+
+// False: there is none, errno tells why (0: none that has ended).
+bool reaper::collect_one(idtype_t which, id_t id) {
+  siginfo_t how{};
+  errno = 0;
+  if (waitid(which, id, &how, WEXITED | WNOHANG | WNOWAIT) != 0 || how.si_pid == 0) return false;
+  const auto expected = expected_.find(how.si_pid);
+  if (expected != expected_.end() && expected->second.early) report(how.si_pid, code_of(how));
+  const bool collected = waitpid(how.si_pid, nullptr, WNOHANG) == how.si_pid;
+  report(how.si_pid, code_of(how));
+  return collected;
 }
 
 void reaper::collect() {
-  int status = 0;
   // Strays go in one sweep; expected children are found by it as well.
-  while (launches_ == 0) {
-    const pid_t pid = waitpid(-1, &status, WNOHANG);
-    if (pid <= 0) break;
-    report(pid, status);
+  while (launches_ == 0 && collect_one(P_ALL, 0)) {
   }
   std::vector<pid_t> pids;
   pids.reserve(expected_.size());
   for (const auto& [pid, tell] : expected_) pids.push_back(pid);
   for (const pid_t pid : pids) {
-    const pid_t got = waitpid(pid, &status, WNOHANG);
-    if (got == pid) {
-      report(pid, status);
-    } else if (got < 0 && errno == ECHILD && kill(pid, 0) != 0 && errno == ESRCH) {
-      report(pid, W_EXITCODE(vanished, 0));
-    }
+    if (collect_one(P_PID, static_cast<id_t>(pid)) || errno != ECHILD) continue;
+    if (kill(pid, 0) != 0 && errno == ESRCH) report(pid, vanished);
   }
 }
 

@@ -2,6 +2,7 @@
 // of containers without a pid namespace.
 #pragma once
 #include <sys/types.h>
+#include <sys/wait.h>
 
 #include <cstdint>
 #include <functional>
@@ -21,8 +22,9 @@ class reaper {
   ~reaper();
 
   /// Calls `on_end` from the loop once the child `pid` has ended, also if it has already. A pid that is not (yet) a
-  /// child is waited for: crun's go-between hands its child over a moment after it has told us the pid.
-  void expect(pid_t pid, ended on_end);
+  /// child is waited for: crun's go-between hands its child over a moment after it has told us the pid. `early`: before
+  /// the child is collected, which takes the kernel much longer than to say how it ended.
+  void expect(pid_t pid, ended on_end, bool early = false);
   /// Stops caring; the child is then a stray.
   void forget(pid_t pid) { expected_.erase(pid); }
 
@@ -35,12 +37,17 @@ class reaper {
 
  private:
   void collect();
-  bool report(pid_t pid, int status);
+  bool collect_one(idtype_t which, id_t id);
+  void report(pid_t pid, int code);
 
   loop& loop_;
   unique_fd signals_;
   std::function<void()> look_ = [] {};
-  std::unordered_map<pid_t, ended> expected_;
+  struct expectation {
+    ended on_end;
+    bool early = false;
+  };
+  std::unordered_map<pid_t, expectation> expected_;
   int launches_ = 0;
 };
 

@@ -109,6 +109,8 @@ struct agent_client::state {
   std::vector<grpc::ClientContext*> open;
   std::vector<tunnel_stream*> tunnels;
   std::vector<stdio_stream*> stdios;
+  std::shared_ptr<stdio_stream> spare;  ///< open, for the next exec
+  unique_fd spare_socket;               ///< its user's end
 
   explicit state(std::shared_ptr<grpc::Channel> to) : channel(std::move(to)) {}
 

@@ -7,6 +7,7 @@
 
 #include "guest/proto/version.hpp"
 #include "vm/agent_calls.hpp"
+#include "vm/exec_request.hpp"
 
 namespace arca::vm {
 
@@ -60,25 +61,6 @@ agent_exit to_exit(const proto::Exit& e) {
 /// 0: not a process id. A negative one would mean a group, or everybody.
 int64_t to_pid(int64_t pid) {
   return pid > 0 && pid <= largest_pid ? pid : 0;
-}
-
-void fill(proto::Stdio& into, const agent_stdio& from) {
-  into.set_tty(from.tty);
-  into.set_open_stdin(from.open_stdin);
-  into.set_capture(from.capture);
-  into.set_rows(from.rows);
-  into.set_columns(from.columns);
-  into.set_spool_limit(from.spool_limit);
-  into.set_non_blocking(from.non_blocking);
-}
-
-proto::ExecRequest to_request(const agent_exec& what) {
-  proto::ExecRequest request;
-  request.set_container_id(what.container_id);
-  request.set_process_id(what.process_id);
-  request.set_oci_process(what.oci_process);
-  fill(*request.mutable_stdio(), what.stdio);
-  return request;
 }
 
 agent_started to_started(const proto::ProcessStarted& p) {
@@ -143,6 +125,7 @@ agent_client::~agent_client() {
     for (auto* context : state_->open) context->TryCancel();
     for (auto* each : state_->tunnels) each->cancel();
     for (auto* each : state_->stdios) each->cancel();
+    state_->spare.reset();
     events = std::move(state_->events);
     relayed = std::move(state_->relayed);
   }
@@ -243,10 +226,10 @@ void agent_client::exec(const agent_exec& what, milliseconds limit, callback<age
 
 void agent_client::exec(const agent_exec& what, stdio::hello hello, milliseconds limit, callback<agent_attached> done) {
   unique_fd theirs;
-  auto stream = make_stdio(theirs);
-  if (!stream) return done(fail(stream.error()));
-  const auto request = to_request(what);
+  const auto request = to_request(what, *state_->revision);
   if (*state_->revision == 0 || sizeof hello + request.ByteSizeLong() > agent::most_message_bytes) {
+    auto stream = make_stdio(state_, theirs, false);
+    if (!stream) return done(fail(stream.error()));
     (*stream)->start(state_->raw, hello);
     return exec(what, limit,
                 [kept = std::make_shared<unique_fd>(std::move(theirs)), done](result<agent_started> started) {
@@ -255,12 +238,19 @@ void agent_client::exec(const agent_exec& what, stdio::hello hello, milliseconds
                 });
   }
   hello.kind = stdio::hello_kind::exec;
-  (*stream)->start(state_->raw, hello, request.SerializeAsString(), limit,
-                   [kept = std::make_shared<unique_fd>(std::move(theirs)), done](result<stdio::frame> started) {
-                     if (!started) return done(fail(started.error()));
-                     const int64_t pid = to_pid(static_cast<int64_t>(started->sequence));
-                     done(agent_attached{{pid, started->time}, std::move(*kept)});
-                   });
+  const auto start_on = [&](stdio_stream& stream) {
+    return stream.start(state_->raw,
+                        {hello, request.SerializeAsString(), limit,
+                         [kept = std::make_shared<unique_fd>(std::move(theirs)), done](result<stdio::frame> started) {
+                           if (!started) return done(fail(started.error()));
+                           const int64_t pid = to_pid(static_cast<int64_t>(started->sequence));
+                           done(agent_attached{{pid, started->time}, std::move(*kept)});
+                         }});
+  };
+  if (const auto spare = take_spare(theirs); spare && start_on(*spare)) return;
+  auto stream = make_stdio(state_, theirs, true);
+  if (!stream) return done(fail(stream.error()));
+  (void)start_on(**stream);
 }
 
 void agent_client::signal(const std::string& container, const std::string& process, int number, bool all,

@@ -221,7 +221,11 @@ class agent_client {
 
  private:
   struct state;
-  result<std::shared_ptr<stdio_stream>> make_stdio(unique_fd& theirs);
+  /// `for_exec`: the next call is opened when this one has gone.
+  static result<std::shared_ptr<stdio_stream>> make_stdio(const std::shared_ptr<state>& of, unique_fd& theirs,
+                                                          bool for_exec);
+  static void open_spare(const std::shared_ptr<state>& of);
+  std::shared_ptr<stdio_stream> take_spare(unique_fd& theirs);
   template <class Reader>
   void next(std::shared_ptr<Reader> state::*which);
   void open_tunnel(std::shared_ptr<tunnel_stream> made, const agent_tunnel& where, milliseconds limit);

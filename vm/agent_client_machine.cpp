@@ -193,25 +193,53 @@ void agent_client::tunnel_from(unique_fd socket, const agent_tunnel& where, mill
   open_tunnel(std::make_shared<tunnel_stream>(std::move(socket), std::move(over)), where, limit);
 }
 
-result<std::shared_ptr<stdio_stream>> agent_client::make_stdio(unique_fd& theirs) {
+result<std::shared_ptr<stdio_stream>> agent_client::make_stdio(const std::shared_ptr<state>& of, unique_fd& theirs,
+                                                               bool for_exec) {
   std::array<int, 2> ends{-1, -1};
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) return fail_errno("socket pair");
   unique_fd ours(ends[0]);
   theirs.reset(ends[1]);
   setsockopt(ours.get(), SOL_SOCKET, SO_SNDBUF, &stdio_buffer, sizeof stdio_buffer);
-  auto made = std::make_shared<stdio_stream>(std::move(ours), [state = state_](stdio_stream* it) {
-    const std::lock_guard guard(state->lock);
-    std::erase(state->stdios, it);
+  auto made = std::make_shared<stdio_stream>(std::move(ours), [of, for_exec](stdio_stream* it) {
+    std::shared_ptr<stdio_stream> unused;
+    {
+      const std::lock_guard guard(of->lock);
+      std::erase(of->stdios, it);
+      if (of->spare.get() == it) unused = std::move(of->spare);
+    }
+    if (for_exec && !unused) open_spare(of);
   });
-  const std::lock_guard guard(state_->lock);
-  if (state_->closing) return fail(errc::cancelled, "the machine is being closed");
-  state_->stdios.push_back(made.get());
+  const std::lock_guard guard(of->lock);
+  if (of->closing) return fail(errc::cancelled, "the machine is being closed");
+  of->stdios.push_back(made.get());
   return made;
+}
+
+// A call of its own for each exec, made when the one before is over: what a new call costs the agent is then not waited
+// for.
+void agent_client::open_spare(const std::shared_ptr<state>& of) {
+  {
+    const std::lock_guard guard(of->lock);
+    if (of->closing || of->spare) return;
+  }
+  unique_fd theirs;
+  auto made = make_stdio(of, theirs, true);
+  if (!made) return;
+  (*made)->open(of->raw);
+  const std::lock_guard guard(of->lock);
+  of->spare = std::move(*made);
+  of->spare_socket = std::move(theirs);
+}
+
+std::shared_ptr<stdio_stream> agent_client::take_spare(unique_fd& theirs) {
+  const std::lock_guard guard(state_->lock);
+  theirs = std::move(state_->spare_socket);
+  return std::exchange(state_->spare, nullptr);
 }
 
 result<unique_fd> agent_client::stdio(const stdio::hello& hello) {
   unique_fd theirs;
-  ARCA_TRY(stream, make_stdio(theirs));
+  ARCA_TRY(stream, make_stdio(state_, theirs, false));
   stream->start(state_->raw, hello);
   return theirs;
 }

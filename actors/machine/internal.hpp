@@ -25,7 +25,10 @@ struct machine_stdio_ended {
   std::string process_id;
   uint64_t binding = 0;  ///< which connection
   bool complete = false;
-  ARCA_MESSAGE(machine_stdio_ended, process_id, binding, complete)
+  bool exited = false;  ///< code and at are known
+  int32_t code = 0;
+  int64_t at = 0;
+  ARCA_MESSAGE(machine_stdio_ended, process_id, binding, complete, exited, code, at)
 };
 /// The machine's own process is dead.
 struct machine_process_ended {

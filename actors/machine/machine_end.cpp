@@ -94,11 +94,14 @@ void machine::bind(const std::string& process_id, unique_fd socket, std::shared_
   state.io = std::move(io);
   state.binding = ++bindings_;
   const weak_sender tell{caf::strong_actor_ptr(ctrl())};
-  state.io->bind(std::move(socket), [tell, process_id, binding = state.binding](bool complete) {
+  state.io->bind(std::move(socket), [tell, process_id, binding = state.binding](const stdio_end& how) {
     machine_stdio_ended ended;
     ended.process_id = process_id;
     ended.binding = binding;
-    ended.complete = complete;
+    ended.complete = how.complete;
+    ended.exited = how.exited;
+    ended.code = how.code;
+    ended.at = how.at;
     tell(std::move(ended));
   });
 }
@@ -188,7 +191,12 @@ void machine::on_stdio_ended(const machine_stdio_ended& ended) {
   auto& state = found->second;
   if (ended.complete || phase_ != phase::running || ++state.broken > reconnect_limit) {
     state.binding = 0;
-    return settle(ended.process_id, false);
+    if (!ended.exited || ended.process_id == "init" || state.exit) return settle(ended.process_id, false);
+    heard();
+    vm::agent_exit exit;
+    exit.code = ended.code;
+    exit.at = ended.at;
+    return exit_known(ended.process_id, exit, {});
   }
   machine_timer timer;
   timer.kind = machine_timer_kind::reconnect;

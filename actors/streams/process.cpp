@@ -61,14 +61,14 @@ uint64_t process::next_sequence() {
   return open_log() ? writer_->position().next_sequence : known_sequence_ + 1;
 }
 
-void process::bind(unique_fd socket, std::function<void(bool)> on_end) {
+void process::bind(unique_fd socket, std::function<void(const stdio_end&)> on_end) {
   const auto fd = std::make_shared<unique_fd>(std::move(socket));
   bound_ = true;
   const bool posted = loop_->post([me = self(), fd, on_end] { me->bound(std::move(*fd), on_end); });
-  if (!posted) on_end(false);
+  if (!posted) on_end({});
 }
 
-void process::bound(unique_fd socket, std::function<void(bool)> on_end) {
+void process::bound(unique_fd socket, std::function<void(const stdio_end&)> on_end) {
   if (finishing_) complete_finish();
   if (socket_) socket_->close();
   const auto next = next_sequence();
@@ -98,7 +98,7 @@ void process::on_records(std::span<const output_record> records) {
   if (socket_) socket_->ack(records.back().sequence, bytes);
 }
 
-void process::on_end() {
+void process::on_end(const stdio::frame& end) {
   {
     const std::lock_guard guard(log_lock_);
     if (socket_run_ == run_ && open_log()) writer_->end_lines(scratch());
@@ -109,7 +109,7 @@ void process::on_end() {
   socket->close();
   auto told = std::move(on_end_);
   on_end_ = nullptr;
-  if (told) told(true);
+  if (told) told({true, (end.reserved & stdio::exit_told) != 0, end.reserved & 0xff, end.time});
   if (finishing_) complete_finish();
 }
 
@@ -119,7 +119,7 @@ void process::on_broken(std::string_view why) {
   bound_ = false;
   auto told = std::move(on_end_);
   on_end_ = nullptr;
-  if (told) told(false);
+  if (told) told({});
   if (finishing_) complete_finish();
 }
 
@@ -241,7 +241,7 @@ void process::complete_finish() {
   }
   if (auto told = std::move(on_end_)) {
     on_end_ = nullptr;
-    told(false);
+    told({});
   }
   size_.reset();
   stdin_over_ = false;  // clients may attach for the next start from now on

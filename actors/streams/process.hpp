@@ -19,7 +19,7 @@ class process final : public process_io, public stdio_socket::owner {
   process(std::shared_ptr<io_loop> loop, std::shared_ptr<work_pool> readers, options o);
   ~process() override;
 
-  void bind(unique_fd socket, std::function<void(bool)> on_end) override;
+  void bind(unique_fd socket, std::function<void(const stdio_end&)> on_end) override;
   uint64_t next_sequence() override;
   stream attach(const attach_options& o) override;
   void resize(uint32_t rows, uint32_t columns) override;
@@ -45,11 +45,11 @@ class process final : public process_io, public stdio_socket::owner {
   void on_records(std::span<const output_record> records) override;
   void on_stdin_room() override { pump_stdin(); }
   void on_stdin_closed() override;
-  void on_end() override;
+  void on_end(const stdio::frame& end) override;
   void on_broken(std::string_view why) override;
 
   // ---- output (loop)
-  void bound(unique_fd socket, std::function<void(bool)> on_end);
+  void bound(unique_fd socket, std::function<void(const stdio_end&)> on_end);
   void deliver(std::span<const output_record> records);
   void give(attached_client& client, const batch& chunks);
   void update_pause();
@@ -98,7 +98,7 @@ class process final : public process_io, public stdio_socket::owner {
   // loop
   std::shared_ptr<stdio_socket> socket_;
   uint64_t socket_run_ = 0;
-  std::function<void(bool)> on_end_;
+  std::function<void(const stdio_end&)> on_end_;
   bool finishing_ = false, stdin_over_ = false;
   int reads_left_ = 0;  ///< while it finishes
   std::optional<std::pair<uint32_t, uint32_t>> size_;

@@ -47,6 +47,14 @@ struct attach_options {
   std::string detach_keys;  ///< already parsed into bytes; empty: none
 };
 
+/// How a connection to a process's bytes ended.
+struct stdio_end {
+  bool complete = false;  ///< nothing is missing
+  bool exited = false;    ///< the agent says with it how the process ended
+  int code = 0;
+  int64_t at = 0;  ///< unix nanoseconds, by the agent's clock
+};
+
 class process_io : public std::enable_shared_from_this<process_io> {
  public:
   struct options {
@@ -60,8 +68,8 @@ class process_io : public std::enable_shared_from_this<process_io> {
 
   /// Takes over a socket whose hello is sent (vm::machine::connect_stdio). Records go to log and clients, the log's
   /// write is acknowledged to the agent. `on_end` is called once, on an io thread, when the agent's `end` frame has
-  /// been handled and the log is flushed, or the socket broke (then complete is false).
-  virtual void bind(unique_fd socket, std::function<void(bool complete)> on_end) = 0;
+  /// been handled and the log is flushed, or the socket broke.
+  virtual void bind(unique_fd socket, std::function<void(const stdio_end&)> on_end) = 0;
   /// The number of the first record that is not in the log yet (1 for a fresh one): for the hello. Reads the checkpoint
   /// and cuts a torn last line the first time.
   virtual uint64_t next_sequence() = 0;

@@ -32,7 +32,7 @@ struct harness {
   }
   void bind() {
     io->next_sequence();
-    io->bind(agent.daemon_end(), [this](bool complete) { ended = complete ? 1 : 2; });
+    io->bind(agent.daemon_end(), [this](const stdio_end& how) { ended = how.complete ? 1 : 2; });
   }
   std::string log_text() { return fs::read_file(dir / "c-json.log").value_or(""); }
   std::string read_back(log_query q = {}) { return demultiplexed(read_all(*io->read_log(q)->output)); }
@@ -115,7 +115,7 @@ TEST_CASE("a hostile or dying agent breaks its own connection only") {
     // The next connection goes on.
     fake_agent next;
     h.ended = 0;
-    h.io->bind(next.daemon_end(), [&](bool complete) { h.ended = complete ? 1 : 2; });
+    h.io->bind(next.daemon_end(), [&](const stdio_end& how) { h.ended = how.complete ? 1 : 2; });
     next.sequence = 1;
     next.output("more\n");
     CHECK(next.acked(2));
@@ -237,7 +237,7 @@ TEST_CASE("a client that does not read stops its process and no other; gone, the
   slow.start(slow.options());
   auto stalled = slow.io->attach(output_only());
   auto other = process_io::make(slow.service, quick.options());
-  other->bind(quick.agent.daemon_end(), [&](bool) { other_ended = 1; });
+  other->bind(quick.agent.daemon_end(), [&](const stdio_end&) { other_ended = 1; });
   std::atomic<bool> done{false};
   const std::string record(stdio::max_payload, 'x');
   std::thread writer([&] {
@@ -308,7 +308,7 @@ TEST_CASE("finished: logs only ends, stream waits for the next start, no log say
   CHECK(h.io->next_sequence() == 1);
   fake_agent second;
   h.ended = 0;
-  h.io->bind(second.daemon_end(), [&](bool complete) { h.ended = complete ? 1 : 2; });
+  h.io->bind(second.daemon_end(), [&](const stdio_end& how) { h.ended = how.complete ? 1 : 2; });
   second.output("two\n");
   second.end();
   CHECK(eventually([&] { return h.ended == 1; }));

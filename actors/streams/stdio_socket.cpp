@@ -18,7 +18,7 @@ using stdio::frame_kind;
 namespace {
 constexpr size_t read_size = 256u << 10;
 constexpr size_t ack_every = 1u << 20;  ///< half of what an agent keeps; each costs a virtual machine 0.3 ms
-constexpr size_t out_limit = 1u << 20;    ///< stdin is bounded by its window; the rest is an agent that does not read
+constexpr size_t out_limit = 1u << 20;  ///< stdin is bounded by its window; the rest is an agent that does not read
 static_assert(read_size + stdio::max_payload + sizeof(frame) <= io_loop::buffer_size);
 }  // namespace
 
@@ -160,7 +160,7 @@ size_t stdio_socket::handle(std::string_view bytes) {
     broken(why);
   } else if (end) {
     const auto owner = owner_;
-    owner->on_end();
+    owner->on_end(header);
   }
   return reader.consumed();
 }

@@ -18,9 +18,9 @@ class stdio_socket final : public io_handler, public std::enable_shared_from_thi
     virtual ~owner() = default;
     /// In order, sequences rising. The bytes are valid during the call.
     virtual void on_records(std::span<const output_record> records) = 0;
-    virtual void on_stdin_room() = 0;    ///< the process has consumed some
-    virtual void on_stdin_closed() = 0;  ///< by the process
-    virtual void on_end() = 0;           ///< every record was delivered
+    virtual void on_stdin_room() = 0;                  ///< the process has consumed some
+    virtual void on_stdin_closed() = 0;                ///< by the process
+    virtual void on_end(const stdio::frame& end) = 0;  ///< every record was delivered
     virtual void on_broken(std::string_view why) = 0;
   };
 

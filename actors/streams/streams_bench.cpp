@@ -55,7 +55,7 @@ void run(const char* name, size_t total, bool log, bool attach, size_t line) {
   if (attach) client = io->attach(a);
   io->next_sequence();
   const auto begin = std::chrono::steady_clock::now();
-  io->bind(agent.daemon_end(), [&](bool) {
+  io->bind(agent.daemon_end(), [&](const stdio_end&) {
     ended = true;
     ended.notify_all();
   });

@@ -55,25 +55,36 @@ result<std::vector<rlimit_value>> rlimits_of(const json& process) {
 }
 
 template <class Id>
-result<Id> id_of(const json& user, const char* name) {
-  const auto value = integer_or(user, name, 0);
+result<Id> id_of(int64_t value, const char* name) {
   // -1 means "leave it" to the system calls.
   if (value < 0 || value >= UINT32_MAX) return fail(errc::invalid_argument, std::string("invalid ") + name);
   return static_cast<Id>(value);
 }
 
-result<void> set_user(const json& user, process_plan& out) {
-  ARCA_TRY(uid, id_of<uid_t>(user, "uid"));
-  ARCA_TRY(gid, id_of<gid_t>(user, "gid"));
+result<void> set_user(plain_process& plain, process_plan& out) {
+  ARCA_TRY(uid, id_of<uid_t>(plain.uid, "uid"));
+  ARCA_TRY(gid, id_of<gid_t>(plain.gid, "gid"));
   out.uid = uid;
   out.gid = gid;
+  out.groups = std::move(plain.additional_gids);
+  if (out.groups.size() > NGROUPS_MAX) return fail(errc::invalid_argument, "too many groups");
+  return {};
+}
+
+plain_process plain_part(const json& process) {
+  plain_process out;
+  out.args = texts(process, "args");
+  out.env = texts(process, "env");
+  out.cwd = text(process, "cwd");
+  const auto& user = member(process, "user");
+  out.uid = integer_or(user, "uid", 0);
+  out.gid = integer_or(user, "gid", 0);
   const auto& groups = member(user, "additionalGids");
   if (groups.is_array())
     for (const auto& group : groups)
-      if (group.is_number()) out.groups.push_back(static_cast<gid_t>(group.get<int64_t>()));
-  if (out.groups.size() > NGROUPS_MAX) return fail(errc::invalid_argument, "too many groups");
-  if (const auto mask = integer(user, "umask")) out.mask = static_cast<mode_t>(*mask & 0777);
-  return {};
+      if (group.is_number()) out.additional_gids.push_back(static_cast<gid_t>(group.get<int64_t>()));
+  out.lacking_folders = integer_or(process, "arcaLackingFolders", 0);
+  return out;
 }
 }  // namespace
 
@@ -99,19 +110,25 @@ std::vector<std::string> executable_candidates(const std::string& name, const st
 
 result<process_plan> parse_process(const json& process) {
   if (!process.is_object()) return fail(errc::invalid_argument, "the OCI process is not an object");
+  return plan_process(plain_part(process), process);
+}
+
+result<process_plan> plan_process(plain_process plain, const json& process) {
   process_plan out;
-  out.args = texts(process, "args");
-  out.env = texts(process, "env");
+  out.args = std::move(plain.args);
+  out.env = std::move(plain.env);
   if (out.args.empty()) return fail(errc::invalid_argument, "executable path not specified");
   if (!c_strings(out.args) || !c_strings(out.env))
     return fail(errc::invalid_argument, "arguments or environment are too many or contain a NUL byte");
   out.candidates = executable_candidates(out.args[0], out.env);
   if (out.args[0].find('/') == std::string::npos)
-    out.lacking = static_cast<size_t>(std::max<int64_t>(0, integer_or(process, "arcaLackingFolders", 0)));
-  if (auto cwd = text(process, "cwd"); !cwd.empty()) out.cwd = std::move(cwd);
+    out.lacking = static_cast<size_t>(std::max<int64_t>(0, plain.lacking_folders));
+  if (!plain.cwd.empty()) out.cwd = std::move(plain.cwd);
   if (out.cwd.find('\0') != std::string::npos || out.cwd.size() >= PATH_MAX)
     return fail(errc::invalid_argument, "invalid working directory");
-  ARCA_CHECK(set_user(member(process, "user"), out));
+  ARCA_CHECK(set_user(plain, out));
+  if (!process.is_object()) return out;
+  if (const auto mask = integer(member(process, "user"), "umask")) out.mask = static_cast<mode_t>(*mask & 0777);
   if (const auto& sets = member(process, "capabilities"); sets.is_object()) {
     out.has_capabilities = true;
     // Three of them are the same list as a rule, and to look the names up takes time.

@@ -92,6 +92,35 @@ TEST_CASE("a process") {
   CHECK(searched("", 1).empty());
 }
 
+TEST_CASE("a process of which a part comes beside the JSON") {
+  const auto whole = json::parse(R"({"args":["ls","-l"],"env":["PATH=/x:/y"],"cwd":"/w","arcaLackingFolders":1,
+    "user":{"uid":1000,"gid":50,"additionalGids":[50,7],"umask":63},"noNewPrivileges":true,"oomScoreAdj":-5})");
+  const arca::guest::plain_process plain{{"ls", "-l"}, {"PATH=/x:/y"}, "/w", 1000, 50, {50, 7}, 1};
+  auto rest = whole;
+  for (const char* taken : {"args", "env", "cwd", "arcaLackingFolders"}) rest.erase(taken);
+  const auto one = parse_process(whole), other = plan_process(plain, rest);
+  REQUIRE(one);
+  REQUIRE(other);
+  CHECK(one->args == other->args);
+  CHECK(one->env == other->env);
+  CHECK(one->candidates == other->candidates);
+  CHECK(one->lacking == other->lacking);
+  CHECK(one->cwd == other->cwd);
+  CHECK(one->uid == other->uid);
+  CHECK(one->gid == other->gid);
+  CHECK(one->groups == other->groups);
+  CHECK(one->mask == other->mask);
+  CHECK(one->no_new_privileges == other->no_new_privileges);
+  CHECK(one->oom_score_adj == other->oom_score_adj);
+  const auto alone = plan_process(plain, json());
+  REQUIRE(alone);
+  CHECK(alone->args == plain.args);
+  CHECK(alone->mask == 022);
+  CHECK_FALSE(alone->no_new_privileges);
+  CHECK(plan_process({}, json()).error().message() == "executable path not specified");
+  CHECK_FALSE(plan_process({{"a"}, {}, "", UINT32_MAX, 0, {}, 0}, json()));
+}
+
 TEST_CASE("processes that are none") {
   CHECK(parse_process(json()).error().message() == "the OCI process is not an object");
   CHECK(parse_process(json::parse(R"({"args":[]})")).error().message() == "executable path not specified");

@@ -51,7 +51,8 @@ std::string name_of(const char (&field)[N]) {
 
 enum class frame_kind : uint8_t {
   output = 1,        ///< agent: stream, sequence, time, payload
-  end = 2,           ///< agent: no record follows; sequence is that of the last
+  end = 2,           ///< agent: no record follows; sequence is that of the last. If it was asked for
+                     ///< (ExecRequest.exit_with_output): time = of the process's end, reserved = exit_told | its code
   lost = 3,          ///< agent: non-blocking mode dropped `sequence` records before the next
   stdin_credit = 4,  ///< agent: `sequence` more bytes of stdin were consumed
   stdin_closed = 5,  ///< agent: the process closed its stdin; further input is dropped
@@ -62,6 +63,8 @@ enum class frame_kind : uint8_t {
   stdin_close = 18,  ///< daemon: end of input
   resize = 19,       ///< daemon: sequence = rows << 32 | columns
 };
+
+inline constexpr uint16_t exit_told = 0x100;
 
 /// Header of every frame, then `length` bytes of payload.
 struct frame {

@@ -6,5 +6,5 @@ namespace arca {
 inline constexpr uint32_t agent_protocol_version = 1;
 /// What was added to that version since. Machines keep the agent they were booted with: a daemon asks it for no more
 /// than HelloReply says.
-inline constexpr uint32_t agent_protocol_revision = 1;
+inline constexpr uint32_t agent_protocol_revision = 2;
 }  // namespace arca

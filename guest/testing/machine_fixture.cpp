@@ -93,6 +93,7 @@ bool stdio_client::take_frames() {
       case stdio::frame_kind::end:
         if (last != 0 && head.sequence != last) throw std::runtime_error("end before the last record");
         ended = true;
+        end = head;
         break;
       case stdio::frame_kind::lost:
         lost += head.sequence;

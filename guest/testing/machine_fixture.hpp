@@ -40,6 +40,7 @@ class stdio_client {
   uint64_t bytes = 0;
   bool stdin_closed = false;
   bool ended = false;
+  stdio::frame end{};       ///< once ended
   bool keep_output = true;  ///< false: only counts bytes
   bool auto_acknowledge = true;
 

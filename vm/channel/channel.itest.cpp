@@ -14,6 +14,7 @@
 #include "persistence/base/text.hpp"
 #include "vm/channel/agent_channel.hpp"
 #include "vm/channel/test_machine.hpp"
+#include "vm/channel/test_processes.hpp"
 
 using namespace arca;
 using namespace arca::vm;
@@ -24,91 +25,6 @@ using clock_type = std::chrono::steady_clock;
 namespace {
 long ms_since(clock_type::time_point begin) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(clock_type::now() - begin).count();
-}
-// A container of busybox that lives as long as its machine.
-constexpr const char* container_id = "c1";
-void start_container(agent_client& agent, const std::vector<std::string>& argv, bool own_pids = true) {
-  REQUIRE(call([&](auto done) { agent.configure({"machine1", "host1", "", "", {}}, limit, done); }));
-  nlohmann::json spec = {
-      {"ociVersion", "1.0.2"},
-      {"root", {{"path", "rootfs"}}},
-      {"hostname", "box"},
-      {"process",
-       {{"args", argv},
-        {"cwd", "/"},
-        {"env", {"PATH=/bin"}},
-        {"user", {{"uid", 0}, {"gid", 0}}},
-        {"capabilities",
-         {{"bounding", {"CAP_SYS_TIME"}}, {"effective", {"CAP_SYS_TIME"}}, {"permitted", {"CAP_SYS_TIME"}}}}}},
-      {"mounts", {{{"destination", "/proc"}, {"type", "proc"}, {"source", "proc"}}}},
-      {"linux",
-       {{"cgroupsPath", "/arca/c1"},
-        {"namespaces", {{{"type", "pid"}}, {{"type", "mount"}}, {{"type", "ipc"}}, {{"type", "uts"}}}}}}};
-  if (!own_pids) spec["linux"]["namespaces"].erase(0);
-  agent_container what;
-  what.container_id = container_id;
-  what.oci_spec = spec.dump();
-  // As a share would be: mounted, not attached, kept for this call.
-  REQUIRE(call([&](auto done) { agent.mount({"bind", "/testroot", "", "", "root"}, limit, done); }));
-  what.rootfs = "root";
-  const auto started = wait_for<agent_started>([&](auto done) { agent.create_container(what, limit, done); });
-  INFO(why(started));
-  REQUIRE(started);
-}
-
-stdio::hello hello_of(const std::string& process, uint64_t generation, uint64_t first = 1) {
-  stdio::hello hello;
-  hello.generation = generation;
-  hello.first_sequence = first;
-  REQUIRE(stdio::set_name(hello.container_id, container_id));
-  REQUIRE(stdio::set_name(hello.process_id, process));
-  return hello;
-}
-
-unique_fd connect_stdio(agent_client& agent, const std::string& process, uint64_t generation, uint64_t first = 1) {
-  auto mine = agent.stdio(hello_of(process, generation, first));
-  REQUIRE(mine);
-  return std::move(*mine);
-}
-
-agent_exec exec_of(const std::string& process, const std::vector<std::string>& argv) {
-  agent_exec what;
-  what.container_id = container_id;
-  what.process_id = process;
-  what.oci_process =
-      nlohmann::json({{"args", argv}, {"cwd", "/"}, {"env", {"PATH=/bin"}}, {"user", {{"uid", 0}, {"gid", 0}}}}).dump();
-  what.stdio.spool_limit = 1 << 20;
-  return what;
-}
-
-void exec(agent_client& agent, const std::string& process, const std::vector<std::string>& argv) {
-  const auto what = exec_of(process, argv);
-  const auto started = wait_for<agent_started>([&](auto done) { agent.exec(what, limit, done); });
-  INFO(why(started));
-  REQUIRE(started);
-}
-
-bool read_whole(int fd, void* into, size_t size) {
-  return recv(fd, into, size, MSG_WAITALL) == static_cast<ssize_t>(size);
-}
-// Output of a process up to its end, or up to `most` bytes. Acknowledges what it reads.
-std::string read_output(int fd, size_t most = SIZE_MAX, bool keep = true) {
-  std::string out, payload;
-  size_t count = 0;
-  for (stdio::frame head; count < most;) {
-    if (!read_whole(fd, &head, sizeof head) || head.length > stdio::max_payload) return out + "<broken>";
-    payload.resize(head.length);
-    if (head.length > 0 && !read_whole(fd, payload.data(), head.length)) return out + "<broken>";
-    if (head.kind == stdio::frame_kind::end) break;
-    if (head.kind != stdio::frame_kind::output) continue;
-    count += head.length;
-    if (keep) out += payload;
-    stdio::frame ack;
-    ack.kind = stdio::frame_kind::ack;
-    ack.sequence = head.sequence;
-    (void)send(fd, &ack, sizeof ack, MSG_NOSIGNAL);
-  }
-  return out;
 }
 std::string output_of(agent_client& agent, const std::string& process, const std::vector<std::string>& argv,
                       uint64_t generation = 1) {
@@ -262,83 +178,6 @@ TEST_CASE("bytes of processes and connections of a machine") {
   }
   CHECK(call([&](auto done) { agent->shutdown(limit, done); }));
   CHECK(machine.wait_ended(10'000) == 0);
-}
-
-TEST_CASE("an exec and its bytes in one call") {
-  test_machine machine("");
-  auto agent = machine.connect();
-  REQUIRE(hello(*agent, greeting(2)));
-  start_container(*agent, {"sleep", "1000"});
-  const auto attached = [&](const agent_exec& what, const stdio::hello& greeting) {
-    return wait_for<agent_attached>([&](auto done) { agent->exec(what, greeting, limit, done); });
-  };
-  const auto output = [&](const std::string& process, const std::vector<std::string>& argv) {
-    auto got = attached(exec_of(process, argv), hello_of(process, 2));
-    INFO(why(got));
-    REQUIRE(got);
-    CHECK(got->process.pid > 1);
-    CHECK(got->process.started_at > 0);
-    return read_output(got->stdio.get());
-  };
-  const auto processes = [&] { return hello(*agent, greeting(2))->processes.size(); };
-
-  SECTION("long or short, and forgotten together") {
-    CHECK(output("a", {"sh", "-c", ":"}).empty());
-    CHECK(output("b", {"echo", "b"}) == "b\n");
-    CHECK(output("c", {"seq", "1", "300000"}).size() == 1988895);
-    CHECK(output("d", {"sh", "-c", "sleep 0.3; echo d"}) == "d\n");
-    CHECK(processes() == 5);
-    REQUIRE(wait_for<void>([&](auto done) { agent->acknowledge(container_id, {"a", "b", "c", "d"}, limit, done); }));
-    CHECK(processes() == 1);
-  }
-  SECTION("a slow reader gets what came before the agent ended the call, also when it can say nothing more") {
-    for (const char* last : {"20000", "47000", "70000"}) {
-      auto got = attached(exec_of(last, {"seq", "1", last}), hello_of(last, 2));
-      REQUIRE(got);
-      stdio::frame ack;
-      ack.kind = stdio::frame_kind::ack;
-      ack.sequence = 1;
-      for (int i = 0; i < 3; ++i) {
-        std::this_thread::sleep_for(300ms);
-        (void)::send(got->stdio.get(), &ack, sizeof ack, MSG_NOSIGNAL);
-      }
-      const auto all = read_output(got->stdio.get());
-      CHECK(all.substr(all.size() - 6) == last + std::string("\n"));
-    }
-  }
-  SECTION("a request that is too long for one message goes in a call of its own") {
-    auto what = exec_of("e", {"sh", "-c", "echo ${#LONG}"});
-    auto process = nlohmann::json::parse(what.oci_process);
-    for (int i = 0; i < 4; ++i) process["env"].push_back("V" + std::to_string(i) + '=' + std::string(100'000, 'v'));
-    process["env"].push_back("LONG=" + std::string(1000, 'l'));
-    what.oci_process = process.dump();
-    auto got = attached(what, hello_of("e", 2));
-    INFO(why(got));
-    REQUIRE(got);
-    CHECK(read_output(got->stdio.get()) == "1000\n");
-  }
-  SECTION("what cannot be started says why, and leaves nothing") {
-    const auto missing = attached(exec_of("f", {"nosuch"}), hello_of("f", 2));
-    REQUIRE_FALSE(missing);
-    CHECK(missing.error().message().find("executable file `nosuch` not found in $PATH") != std::string::npos);
-    CHECK(attached(exec_of("g", {"true"}), hello_of("other", 2)).error().code() == errc::invalid_argument);
-    CHECK(attached(exec_of("g", {"true"}), hello_of("g", 1)).error().code() == errc::conflict);
-    CHECK(processes() == 1);
-  }
-  SECTION("a machine that does not answer, and a client that is closed meanwhile") {
-    machine.freeze();
-    const auto late = wait_for<agent_attached>(
-        [&](auto done) { agent->exec(exec_of("h", {"true"}), hello_of("h", 2), 300ms, done); });
-    REQUIRE_FALSE(late);
-    CHECK(late.error().code() == errc::timeout);
-    auto answer = std::make_shared<std::promise<bool>>();
-    agent->exec(exec_of("i", {"true"}), hello_of("i", 2), limit,
-                [answer](const auto& got) { answer->set_value(got.has_value()); });
-    agent.reset();
-    auto told = answer->get_future();
-    REQUIRE(told.wait_for(20s) == std::future_status::ready);
-    CHECK_FALSE(told.get());
-  }
 }
 
 TEST_CASE("a machine's file systems, sysctls and devices") {

@@ -17,13 +17,40 @@ stdio_stream::stdio_stream(unique_fd socket, std::function<void(stdio_stream*)> 
       gone_(std::move(gone)),
       relay_(loop_, std::move(socket), false, static_cast<guest::tunnel_messages&>(*this)) {}
 
+void stdio_stream::open(stub& to) {
+  self_ = shared_from_this();
+  ahead_ = true;
+  used_ = false;
+  reading_ = true;
+  to.PrepareBidiStreamingCall(&context_, method, {}, this);
+  ARCA_TSAN_RELEASE(&calls::through_grpc);
+  AddHold();
+  StartRead(&in_);  // tells of its end as well
+  StartCall();
+}
+
 void stdio_stream::start(stub& to, const stdio::hello& hello) {
   begin(to, grpc::Slice(&hello, sizeof hello));
 }
 
-void stdio_stream::start(stub& to, const stdio::hello& hello, const std::string& request,
-                         std::chrono::milliseconds limit, std::function<void(result<stdio::frame>)> started) {
-  started_ = std::move(started);
+bool stdio_stream::claim(exec& what) {
+  const std::lock_guard lock(claiming_);
+  if (ended_unused_) return false;
+  used_ = true;
+  started_ = std::move(what.started);
+  if (ahead_) AddHold();  // until the write is started
+  return true;
+}
+
+bool stdio_stream::is_unused() {
+  const std::lock_guard lock(claiming_);
+  return !used_;
+}
+
+bool stdio_stream::start(stub& to, exec what) {
+  const auto limit = what.limit;
+  std::string first(reinterpret_cast<const char*>(&what.hello), sizeof what.hello);
+  if (!claim(what)) return false;
   loop_.post([keep = shared_from_this(), limit] {
     if (!keep->started_) return;
     keep->limit_ = keep->loop_.after(limit, [it = keep.get()] {
@@ -32,16 +59,21 @@ void stdio_stream::start(stub& to, const stdio::hello& hello, const std::string&
       it->context_.TryCancel();
     });
   });
-  std::string first(reinterpret_cast<const char*>(&hello), sizeof hello);
-  begin(to, grpc::Slice(first + request));
+  begin(to, grpc::Slice(first + what.request));
+  return true;
 }
 
 void stdio_stream::begin(stub& to, grpc::Slice first) {
+  out_ = agent::to_message(std::move(first));
+  if (ahead_) {
+    ARCA_TSAN_RELEASE(&calls::through_grpc);
+    StartWrite(&out_);
+    return RemoveHold();
+  }
   self_ = shared_from_this();
   // The call and its first message go together: each arrival interrupts the machine.
   context_.set_initial_metadata_corked(true);
   to.PrepareBidiStreamingCall(&context_, method, {}, this);
-  out_ = agent::to_message(std::move(first));
   ARCA_TSAN_RELEASE(&calls::through_grpc);
   AddHold();  // messages are started from the loop
   StartWrite(&out_);
@@ -56,13 +88,20 @@ void stdio_stream::cancel() {
 void stdio_stream::OnReadDone(bool good) {
   ARCA_TSAN_ACQUIRE(&calls::through_grpc);
   loop_.post([this, good] {
+    reading_ = false;
     if (over_) return;
     if (!good) return end();
     agent::message_bytes bytes;
-    if (!bytes.take(in_)) return close(fail(errc::internal, "the machine's agent sent something else than bytes"));
-    if (started_) return on_started(bytes.all());
-    relay_.received(bytes.all());
+    if (!bytes.take(in_) || is_unused())
+      return close(fail(errc::internal, "the machine's agent sent something else than bytes"));
+    if (greeted_) return on_message(bytes.all());
+    early_ = bytes.all();
   });
+}
+
+void stdio_stream::on_message(std::string bytes) {
+  if (started_) return on_started(bytes);
+  relay_.received(std::move(bytes));
 }
 
 void stdio_stream::on_started(const std::string& bytes) {
@@ -87,6 +126,7 @@ void stdio_stream::OnWriteDone(bool good) {
     // The agent ends the call behind its last bytes: what cannot be sent any more must not cut those off.
     if (!good) return greeted_ ? void() : end();
     if (std::exchange(greeted_, true)) return relay_.sent();
+    if (early_) return on_message(*std::exchange(early_, std::nullopt));
     if (started_) return receive();
     relay_.start();
   });
@@ -119,6 +159,7 @@ void stdio_stream::send_end() {
 }
 
 void stdio_stream::receive() {
+  if (std::exchange(reading_, true)) return;
   ARCA_TSAN_RELEASE(&calls::through_grpc);
   StartRead(&in_);
 }
@@ -134,6 +175,10 @@ void stdio_stream::close(result<void> how) {
 
 void stdio_stream::end() {
   if (std::exchange(over_, true)) return;
+  {
+    const std::lock_guard lock(claiming_);
+    ended_unused_ = !used_;
+  }
   relay_.broken();
   RemoveHold();
 }

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 
 #include "guest/proto/bytes_message.hpp"
@@ -24,10 +25,17 @@ class stdio_stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
   stdio_stream(unique_fd socket, std::function<void(stdio_stream*)> gone);
 
   using stub = grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer>;
+  /// Makes the call, ahead of its start, which then costs the agent no more than a message.
+  void open(stub& to);
   void start(stub& to, const stdio::hello& hello);
-  /// With a hello of kind exec and its ExecRequest. `started`: once, on the pump's loop, with the agent's first frame.
-  void start(stub& to, const stdio::hello& hello, const std::string& request, std::chrono::milliseconds limit,
-             std::function<void(result<stdio::frame>)> started);
+  struct exec {
+    stdio::hello hello;   ///< of kind exec
+    std::string request;  ///< its ExecRequest
+    std::chrono::milliseconds limit;
+    std::function<void(result<stdio::frame>)> started;  ///< once, on the pump's loop, with the agent's first frame
+  };
+  /// False: a call that was open has ended meanwhile, and nothing has happened.
+  bool start(stub& to, exec what);
   /// From any thread: the connection ends now.
   void cancel();
 
@@ -42,6 +50,9 @@ class stdio_stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
   void receive() override;
   void close(result<void> how) override;
   void begin(stub& to, grpc::Slice first);
+  bool claim(exec& what);
+  bool is_unused();
+  void on_message(std::string bytes);
   void on_started(const std::string& bytes);
   void answer(result<stdio::frame> how);
   void end();
@@ -53,8 +64,13 @@ class stdio_stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
   guest::tunnel_relay relay_;
   std::function<void(result<stdio::frame>)> started_;  ///< while it is waited for
   guest::loop::timer_id limit_ = 0;
+  std::optional<std::string> early_;  ///< came before the first write was known to be done
   bool greeted_ = false;
+  bool reading_ = false;
   bool over_ = false;  ///< nothing is started any more
+  // A call that is made ahead may end while it is being taken into use.
+  std::mutex claiming_;
+  bool ahead_ = false, used_ = true, ended_unused_ = false;
   std::shared_ptr<stdio_stream> self_;
 };
 

@@ -152,7 +152,7 @@ test_machine::test_machine(const std::string& words, const std::vector<std::stri
 
 test_machine::~test_machine() {
   if (pid_ > 0) {
-    kill(pid_, SIGKILL);
+    ::kill(pid_, SIGKILL);
     waitpid(pid_, nullptr, 0);
   }
   (void)fs::remove_tree(dir_);

@@ -36,6 +36,7 @@ class test_machine {
   double cpu_ms() const;
   /// From now on nothing in it answers.
   void freeze() const { ::kill(pid_, SIGSTOP); }
+  void kill() const { ::kill(pid_, SIGKILL); }
   /// Exit status of QEMU once it has ended within the time, else -1.
   int wait_ended(int limit_ms);
 

@@ -1,6 +1,8 @@
 #include "vm/oci/program_search.hpp"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -33,9 +35,24 @@ std::optional<std::string> link_at(int root_fd, const std::string& path) {
   return errno == ENOENT || errno == EINVAL ? std::optional(std::string()) : std::nullopt;
 }
 
+/// What mostly is: all of it is there and nothing of it a link, which one look tells.
+std::optional<std::string> path_without_links(int root_fd, const std::deque<std::string>& parts) {
+  std::string path;
+  for (const auto& part : parts) {
+    if (part == "..") return {};
+    path += '/' + part;
+  }
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS;
+  const unique_fd found(static_cast<int>(syscall(SYS_openat2, root_fd, path.c_str(), &how, sizeof how)));
+  return found ? std::optional(path) : std::nullopt;
+}
+
 /// Without links, also where nothing is there: "/bin/x" → "/usr/bin/x".
 std::optional<std::string> real_path(int root_fd, std::string_view path) {
   auto left = parts_of(path);
+  if (auto plain = path_without_links(root_fd, left)) return plain;
   std::string real;
   int links = 0;
   while (!left.empty()) {
