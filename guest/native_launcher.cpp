@@ -235,6 +235,7 @@ void native_launcher::take_over_ended() {
     std::erase(execs_, each);
     each->ended = true;
     cloned(each, {}, std::exchange(each->done, nullptr));
+    loop_.post([each] { each->lent->let_go(); });  // after the answer
   }
 }
 

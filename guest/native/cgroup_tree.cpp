@@ -92,6 +92,13 @@ result<cgroup_tree> cgroup_tree::make(const std::string& path) {
   if (cgroup::unified()) done = make_below(root, path, true);
   for (const auto& each : hierarchies())
     if (done) done = make_below(each.folder, path, false);
+  if (done && cgroup::unified()) {
+    auto opened = fs::open(root + path, O_PATH | O_DIRECTORY);
+    if (opened)
+      made.folder_ = std::make_shared<const unique_fd>(std::move(*opened));
+    else
+      done = fail(opened.error());
+  }
   if (done) return made;
   made.remove();
   return fail(done.error());
@@ -127,7 +134,8 @@ result<void> cgroup_tree::restrict_devices(const nlohmann::json& resources) cons
 
 result<unique_fd> cgroup_tree::open_folder(pid_t member) const {
   if (!cgroup::unified()) return unique_fd();
-  ARCA_TRY(own, fs::open(root + path_, O_PATH | O_DIRECTORY));
+  unique_fd own(folder_ ? fcntl(folder_->get(), F_DUPFD_CLOEXEC, 3) : -1);
+  if (!own) return fail_errno("open the cgroup's folder");
   struct stat info {};
   const bool has_folders = fstat(own.get(), &info) != 0 || info.st_nlink != 2;  // a link is of each folder in it
   if (member <= 0 || !has_folders || read_small(root + path_ + "/cgroup.subtree_control").size() <= 1)

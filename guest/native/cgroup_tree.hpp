@@ -2,6 +2,7 @@
 #pragma once
 #include <sys/types.h>
 
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -39,6 +40,7 @@ class cgroup_tree {
 
  private:
   std::string path_;
+  std::shared_ptr<const unique_fd> folder_;  ///< v2
 };
 
 }  // namespace arca::guest::native

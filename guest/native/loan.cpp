@@ -58,9 +58,11 @@ void loan::ready() {
 bool loan::take_over_ended(pid_t child) {
   if (child <= 0 || state_.load(std::memory_order_acquire) != patient || !has_ended(child)) return false;
   uint32_t expected = patient;
-  if (!state_.compare_exchange_strong(expected, taken, std::memory_order_acq_rel)) return false;
+  return state_.compare_exchange_strong(expected, taken, std::memory_order_acq_rel);
+}
+
+void loan::let_go() {
   quiet_syscall(SYS_futex, address(&state_), FUTEX_WAKE_PRIVATE, 1, 0);
-  return true;
 }
 
 std::chrono::nanoseconds loan::set_up_time() const {

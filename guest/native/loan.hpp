@@ -32,8 +32,10 @@ class loan {
   void ready();
 
   // ---- the loop
-  /// True, once: `child` has ended while the thread was patient, which it now need not be any longer.
+  /// True, once: `child` has ended while the thread was patient. let_go() is due, when nothing is more urgent.
   bool take_over_ended(pid_t child);
+  /// The thread need not be patient any longer.
+  void let_go();
 
   /// How long the child took from the clone until ready(); 0 if it was not, or has memory of its own.
   std::chrono::nanoseconds set_up_time() const;

@@ -85,6 +85,7 @@ TEST_CASE("loan: a child that ends soon is taken over once, and its thread goes 
   s.tell('e');
   s.await_end();
   CHECK(lent.take_over_ended(s.child));
+  lent.let_go();
   CHECK_FALSE(lent.take_over_ended(s.child));
   CHECK(time_of([&] { other.thread.join(); }) < 10s);
   CHECK(lent.taken_over());

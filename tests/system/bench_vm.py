@@ -3,7 +3,6 @@
 alone, the engine's own share, memory of an idle machine, exec and bytes through the whole engine. Medians, each beside
 what docs/performance.md promises. Needs a Release build, root, and a machine with nothing else to do."""
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -13,6 +12,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from arca_engine import LAB, Engine, busybox_archive, guest_folder, wait_for  # noqa: E402
 from channel_floor import ChannelFloor  # noqa: E402
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 10
 MISSED = []
 IDLE_MIB = 209  # measured without an engine (vm-facts 8)
@@ -60,18 +60,29 @@ def pss_mib(pids):
     return total / 1024
 
 
-def exec_of(e, *command):
-    """(seconds, bytes) from the request to the end of its stream, read as the docker CLI does: the bare connection."""
-    x = e.json("POST", "/containers/idle/exec", {"Cmd": list(command), "AttachStdout": True})["Id"]
-    with socket.socket(socket.AF_UNIX) as s:
-        s.connect(e.sock)
-        begin = time.monotonic()
-        s.sendall(b"POST /exec/%s/start HTTP/1.1\r\nHost: arca\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
-                  b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}" % x.encode())
-        room, size = bytearray(1 << 20), 0
-        while n := s.recv_into(room):
-            size += n
-        return time.monotonic() - begin, size
+class ExecClient:
+    """Starts execs and reads their streams as the docker CLI does; compiled, as the client of the channel alone is."""
+
+    def __init__(self, e):
+        self.e = e
+        program = e.dir + "/exec_client"
+        subprocess.run(["cc", "-O2", "-o", program, os.path.join(HERE, "..", "lib", "exec_client.c")], check=True)
+        self.process = subprocess.Popen([program, e.sock], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def exec(self, *command):
+        """(seconds, bytes) from the request to the end of its stream."""
+        x = self.e.json("POST", "/containers/idle/exec", {"Cmd": list(command), "AttachStdout": True})["Id"]
+        self.process.stdin.write(x + "\n")
+        self.process.stdin.flush()
+        seconds, size = self.process.stdout.readline().split()
+        return float(seconds), int(size)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *why):
+        self.process.stdin.close()
+        self.process.wait()
 
 
 def cold():
@@ -96,24 +107,24 @@ def running():
         e.docker("run", "-d", "--name", "idle", "busybox", "sleep", "1000")
         time.sleep(10)  # free pages are reported with a delay of two seconds
         show("idle machine of 128 MiB: PSS of QEMU and its virtiofsds", [pss_mib(e.machines())], "MiB", 0, most=IDLE_MIB + 10)
-        with ChannelFloor(guest_folder(), BUSYBOX) as floor:
-            beside_the_channel_alone(e, floor)
+        with ChannelFloor(guest_folder(), BUSYBOX) as floor, ExecClient(e) as client:
+            beside_the_channel_alone(client, floor)
 
 
-def beside_the_channel_alone(e, floor):
+def beside_the_channel_alone(client, floor):
     """In turn: this machine is not that of vm-facts 13, and is not the same from one minute to the next."""
     for _ in range(20):
-        exec_of(e, "true")
+        client.exec("true")
     execs, alone = [], []
     for _ in range(ROUNDS * 2):
         alone.append(floor.exec_ms())
-        execs += [exec_of(e, "true")[0] * 1e3 for _ in range(10)]
+        execs += [client.exec("true")[0] * 1e3 for _ in range(10)]
     bare = show("exec of true without an engine (vm-facts 13)", alone, "ms", 1)
     show("exec of true, request to the end of its stream", execs, "ms", 1, most=1.3 * bare)
     rates, alone = [], []
     for _ in range(ROUNDS):
         alone.append(floor.output_mb_s())
-        seconds, size = exec_of(e, "dd", "if=/dev/zero", "bs=256k", "count=400")
+        seconds, size = client.exec("dd", "if=/dev/zero", "bs=256k", "count=400")
         rates.append(size / seconds / 1e6)
     bare = show("guest to host without an engine, messages of 256 KiB", alone, "MB/s", 0)
     show("exec's stdout", rates, "MB/s", 0, least=0.7 * bare)

@@ -79,7 +79,7 @@ class Load(unittest.TestCase):
     def test_three_rounds(self):
         before = self.counts()
         rss, fds = [], []
-        for _ in range(3):
+        for _ in range(3 if SANITIZED else 4):
             begin = time.monotonic()
             self.round()
             print("round: %.1f s, %.1f containers/s" % (time.monotonic() - begin, CONTAINERS / (time.monotonic() - begin)))
@@ -88,9 +88,9 @@ class Load(unittest.TestCase):
             rss.append(self.settled_rss())
             fds.append(self.e.fds())
         print("RSS after the rounds: %s kB; descriptors: %s" % (rss, fds))
-        self.assertLessEqual(fds[2], fds[0] + 2)
-        if not SANITIZED:
-            self.assertLessEqual(rss[2], rss[0] * 1.05)
+        self.assertLessEqual(fds[-1], fds[0] + 2)
+        if not SANITIZED:  # not the first round: how much of an engine has been used after that is a matter of luck
+            self.assertLessEqual(rss[-1], rss[1] * 1.05)
 
     if RUNTIME == "vm":  # tests/run vm-full
         def test_twenty_virtual_machines(self):

@@ -35,24 +35,32 @@ std::optional<std::string> link_at(int root_fd, const std::string& path) {
   return errno == ENOENT || errno == EINVAL ? std::optional(std::string()) : std::nullopt;
 }
 
-/// What mostly is: all of it is there and nothing of it a link, which one look tells.
-std::optional<std::string> path_without_links(int root_fd, const std::deque<std::string>& parts) {
+/// What mostly is the case one look tells: nothing on the way is a link, and all of it is there or something is not.
+struct plain_look {
   std::string path;
+  enum class answer : uint8_t { there, missing, unknown } told = answer::unknown;
+};
+plain_look look_without_links(int root_fd, const std::deque<std::string>& parts) {
+  plain_look out;
   for (const auto& part : parts) {
-    if (part == "..") return {};
-    path += '/' + part;
+    if (part == "..") return out;
+    out.path += '/' + part;
   }
   open_how how{};
   how.flags = O_PATH | O_CLOEXEC;
   how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS;
-  const unique_fd found(static_cast<int>(syscall(SYS_openat2, root_fd, path.c_str(), &how, sizeof how)));
-  return found ? std::optional(path) : std::nullopt;
+  const unique_fd found(static_cast<int>(syscall(SYS_openat2, root_fd, out.path.c_str(), &how, sizeof how)));
+  if (found)
+    out.told = plain_look::answer::there;
+  else if (errno == ENOENT)
+    out.told = plain_look::answer::missing;
+  return out;
 }
 
 /// Without links, also where nothing is there: "/bin/x" → "/usr/bin/x".
 std::optional<std::string> real_path(int root_fd, std::string_view path) {
   auto left = parts_of(path);
-  if (auto plain = path_without_links(root_fd, left)) return plain;
+  if (auto plain = look_without_links(root_fd, left); plain.told == plain_look::answer::there) return plain.path;
   std::string real;
   int links = 0;
   while (!left.empty()) {
@@ -94,10 +102,20 @@ size_t folders_without(int root_fd, std::string_view program, std::string_view p
   size_t count = 0;
   for (const auto& folder : split(path, ':')) {
     if (folder.empty() || folder.front() != '/') break;
+    const auto is_covered = [&](const std::string& file) {
+      return std::ranges::any_of(covered, [&](const auto& point) { return is_below(file, point); });
+    };
+    const auto plain = look_without_links(root_fd, parts_of(folder + '/' + std::string(program)));
+    if (plain.told == plain_look::answer::there) break;
+    if (plain.told == plain_look::answer::missing) {
+      if (is_covered(plain.path)) break;
+      ++count;
+      continue;
+    }
     auto file = real_path(root_fd, folder);
     if (!file) break;
     *file += '/' + std::string(program);
-    if (std::ranges::any_of(covered, [&](const auto& point) { return is_below(*file, point); })) break;
+    if (is_covered(*file)) break;
     const auto found = open_below(root_fd, *file, O_PATH | O_NOFOLLOW);
     if (found || found.error().code() != errc::not_found) break;
     ++count;
