@@ -293,7 +293,7 @@ def guest_panics(trigger):
 def agent_exits(call):
     cid = create(call + ":close")
     status, message, _ = post("/containers/%s/start" % cid)
-    if call != "Exec":
+    if call != "Started":
         assert status >= 500 and re.search(CLOSED, message), (status, message)
         return remove(cid)
     x = ENGINE.json("POST", "/containers/%s/exec" % cid, {"Cmd": ["true"]})["Id"]
@@ -337,7 +337,7 @@ CASES = [
     ("the guest powers off", guest_panics, "o"),
     ("the agent exits: configure", agent_exits, "Configure"),
     ("the agent exits: create", agent_exits, "CreateContainer"),
-    ("the agent exits: exec", agent_exits, "Exec"),
+    ("the agent exits: exec", agent_exits, "Started"),
 ]
 QUICK = {"boot: killed", "configure: killed", "share: its server killed", "runs: a server killed", "runs: stopped",
          "runs: killed, the policy acts", "the guest panics", "the agent exits: create"}

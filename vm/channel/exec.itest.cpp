@@ -62,12 +62,12 @@ TEST_CASE("an exec and its bytes in one call") {
       std::this_thread::sleep_for(50ms);  // the next call is open
       std::vector<std::thread> together;
       std::array<std::string, 6> texts;
-      for (size_t i = 0; i < texts.size(); ++i)
-        together.emplace_back([&, i] {
-          const auto name = "b" + std::to_string(round) + std::to_string(i);
-          if (const auto got = attached(exec_of(name, {"echo", name}), hello_of(name, 2)); got)
-            texts[i] = read_output(got->stdio.get());
+      for (size_t i = 0; i < texts.size(); ++i) {
+        const auto name = "b" + std::to_string(round) + std::to_string(i);
+        together.emplace_back([&, i, what = exec_of(name, {"echo", name}), greeting = hello_of(name, 2)] {
+          if (const auto got = attached(what, greeting)) texts[i] = read_output(got->stdio.get());
         });
+      }
       for (auto& each : together) each.join();
       for (size_t i = 0; i < texts.size(); ++i)
         CHECK(texts[i] == "b" + std::to_string(round) + std::to_string(i) + '\n');
